@@ -1,0 +1,302 @@
+#include "callkey.h"
+
+#include <stddef.h>
+
+PyTypeObject *sv_callkey_type = NULL, *sv_flatkey_type = NULL;
+
+#define SALT_TYPE UINT64_C(0x589965CC75374CC3)
+
+/* ------------------------------------------------------------------ reading a call */
+
+SV_INLINE uint64_t never_never(uint64_t hash) { return hash - (hash == SV_HASH_NEVER); }
+
+static int fold_values(uint64_t *state, PyObject *const *values, Py_ssize_t count, int rules, Py_ssize_t *failed)
+{
+    uint64_t acc = *state;
+    for (Py_ssize_t i = 0; i < count; i++) {
+        uint64_t hash;
+        if (SV_UNLIKELY(sv_hash_of(values[i], &hash) != SV_OK)) {
+            if (failed != NULL)
+                *failed = i;
+            return SV_RAISED;
+        }
+        acc = sv_fold(acc ^ hash, SV_SALT_VALUE);
+        if (rules & SV_TYPED)
+            acc = sv_fold(acc ^ (uint64_t)((uintptr_t)Py_TYPE(values[i]) >> 4), SALT_TYPE);
+    }
+    *state = acc;
+    return SV_OK;
+}
+
+static int fold_names(uint64_t *state, PyObject *kwnames)
+{
+    uint64_t acc = *state;
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(kwnames); i++) {
+        uint64_t hash;
+        if (SV_UNLIKELY(sv_hash_of(PyTuple_GET_ITEM(kwnames, i), &hash) != SV_OK))
+            return SV_RAISED;
+        acc = sv_fold(acc ^ hash, SV_SALT_NAME);
+    }
+    *state = acc;
+    return SV_OK;
+}
+
+int sv_asked_read(sv_asked *asked, PyObject *const *values, Py_ssize_t positional, PyObject *kwnames, int rules,
+                  Py_ssize_t *failed)
+{
+    if (failed != NULL)
+        *failed = -1;
+    if (kwnames != NULL && PyTuple_GET_SIZE(kwnames) == 0)
+        kwnames = NULL;
+    asked->values = values;
+    asked->kwnames = kwnames;
+    asked->rules = rules;
+    asked->count = positional;
+    asked->bare = positional == 1 && kwnames == NULL && !(rules & SV_TYPED);
+    if (asked->bare) {
+        if (failed != NULL)
+            *failed = 0;
+        return sv_hash_of(values[0], &asked->hash);
+    }
+    uint64_t state = SV_SALT_START + (uint64_t)positional;
+    if (kwnames != NULL) {
+        asked->count += PyTuple_GET_SIZE(kwnames);
+        if (fold_names(&state, kwnames) != SV_OK)
+            return SV_RAISED;
+    }
+    if (fold_values(&state, values, asked->count, rules, failed) != SV_OK)
+        return SV_RAISED;
+    asked->hash = never_never(state);
+    return SV_OK;
+}
+
+/* ------------------------------------------------------------------ comparing */
+
+int sv_equal_slowly(PyObject *stored, PyObject *asked)
+{
+    if (stored == asked)
+        return 1;
+    Py_INCREF(stored);
+    int equal = PyObject_RichCompareBool(stored, asked, Py_EQ);
+    Py_DECREF(stored);
+    return equal < 0 ? SV_RAISED : equal;
+}
+
+static int is_plain(PyObject *value) { return PyUnicode_CheckExact(value) || PyLong_CheckExact(value); }
+
+static int names_equal(PyObject *a, PyObject *b)
+{
+    if (a == b)
+        return 1;
+    if (a == NULL || b == NULL || PyTuple_GET_SIZE(a) != PyTuple_GET_SIZE(b))
+        return 0;
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(a); i++) {
+        PyObject *name_a = PyTuple_GET_ITEM(a, i), *name_b = PyTuple_GET_ITEM(b, i);
+        int equal = sv_equal_quickly(name_a, name_b);
+        if (equal < 0)
+            equal = sv_equal_slowly(name_a, name_b);
+        if (equal != 1)
+            return equal;
+    }
+    return 1;
+}
+
+/* The general comparison of a CallKey; the caller keeps `key` alive. */
+static int values_equal(const sv_asked *asked, sv_callkey *key, Py_ssize_t from)
+{
+    for (Py_ssize_t i = from; i < asked->count; i++) {
+        PyObject *stored = key->values[i], *value = asked->values[i];
+        if ((asked->rules & SV_TYPED) && Py_TYPE(stored) != Py_TYPE(value))
+            return 0;
+        int equal = sv_equal_quickly(stored, value);
+        if (equal < 0)
+            equal = sv_equal_slowly(stored, value);
+        if (equal != 1)
+            return equal;
+    }
+    return 1;
+}
+
+static SV_NOINLINE int call_equals_slowly(const sv_asked *asked, sv_callkey *key)
+{
+    Py_INCREF(key); /* comparing runs Python code, which may drop the entry that owns the key */
+    int equal = names_equal(key->kwnames, asked->kwnames);
+    if (equal == 1)
+        equal = values_equal(asked, key, 0);
+    Py_DECREF(key);
+    return equal;
+}
+
+static int call_equals(const sv_asked *asked, sv_callkey *key)
+{
+    if (Py_SIZE(key) != asked->count || key->hash != asked->hash)
+        return 0;
+    if (SV_UNLIKELY(key->kwnames != asked->kwnames))
+        return call_equals_slowly(asked, key);
+    for (Py_ssize_t i = 0; i < asked->count; i++) {
+        int equal = sv_equal_quickly(key->values[i], asked->values[i]);
+        if (SV_UNLIKELY(equal < 0))
+            return call_equals_slowly(asked, key);
+        if (equal == 0)
+            return 0;
+    }
+    return 1;
+}
+
+int sv_asked_equals(const sv_asked *asked, PyObject *stored)
+{
+    int stored_is_call = sv_is_callkey(stored);
+    if (!asked->bare)
+        return stored_is_call ? call_equals(asked, (sv_callkey *)stored) : 0;
+    PyObject *value = asked->values[0];
+    if (stored == value)
+        return 1;
+    if (stored_is_call)
+        return 0;
+    int equal = sv_equal_quickly(stored, value);
+    if (equal >= 0)
+        return equal;
+    if (!(asked->rules & SV_ALIKE) && is_plain(stored) != is_plain(value))
+        return 0;
+    return sv_equal_slowly(stored, value);
+}
+
+/* ------------------------------------------------------------------ the key object */
+
+PyObject *sv_asked_key(const sv_asked *asked)
+{
+    if (asked->bare)
+        return Py_NewRef(asked->values[0]);
+    int traced = 0; /* kwnames holds strings only: no cycle goes through it */
+    for (Py_ssize_t i = 0; i < asked->count; i++)
+        traced |= PyType_IS_GC(Py_TYPE(asked->values[i]));
+    sv_callkey *key = traced ? PyObject_GC_NewVar(sv_callkey, sv_callkey_type, asked->count)
+                             : PyObject_NewVar(sv_callkey, sv_flatkey_type, asked->count);
+    if (key == NULL)
+        return NULL;
+    key->hash = asked->hash;
+    key->kwnames = Py_XNewRef(asked->kwnames);
+    for (Py_ssize_t i = 0; i < asked->count; i++)
+        key->values[i] = Py_NewRef(asked->values[i]);
+    if (traced)
+        PyObject_GC_Track(key);
+    return (PyObject *)key;
+}
+
+void sv_asked_from_key(sv_asked *asked, PyObject **key, uint64_t hash, int rules)
+{
+    if (sv_is_callkey(*key)) {
+        sv_callkey *call = (sv_callkey *)*key;
+        *asked = (sv_asked){.values = call->values, .count = Py_SIZE(call), .kwnames = call->kwnames, .rules = rules,
+                            .hash = call->hash};
+        return;
+    }
+    *asked = (sv_asked){.values = key, .count = 1, .bare = 1, .rules = rules, .hash = hash};
+}
+
+static PyObject *tuple_from(PyObject *const *values, Py_ssize_t count)
+{
+    PyObject *tuple = PyTuple_New(count);
+    for (Py_ssize_t i = 0; tuple != NULL && i < count; i++)
+        PyTuple_SET_ITEM(tuple, i, Py_NewRef(values[i]));
+    return tuple;
+}
+
+PyObject *sv_asked_public(const sv_asked *asked)
+{
+    Py_ssize_t named = asked->kwnames == NULL ? 0 : PyTuple_GET_SIZE(asked->kwnames);
+    Py_ssize_t positional = asked->count - named;
+    PyObject *args = tuple_from(asked->values, positional);
+    PyObject *names = asked->kwnames == NULL ? PyTuple_New(0) : Py_NewRef(asked->kwnames);
+    PyObject *values = tuple_from(asked->values + positional, named);
+    PyObject *types = PyTuple_New((asked->rules & SV_TYPED) ? asked->count : 0);
+    PyObject *face = NULL;
+    if (args != NULL && names != NULL && values != NULL && types != NULL) {
+        for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(types); i++)
+            PyTuple_SET_ITEM(types, i, Py_NewRef((PyObject *)Py_TYPE(asked->values[i])));
+        face = PyTuple_Pack(4, args, names, values, types);
+    }
+    Py_XDECREF(args);
+    Py_XDECREF(names);
+    Py_XDECREF(values);
+    Py_XDECREF(types);
+    return face;
+}
+
+/* ------------------------------------------------------------------ the type */
+
+static int callkey_traverse(PyObject *self, visitproc visit, void *arg)
+{
+    sv_callkey *key = (sv_callkey *)self;
+    Py_VISIT(Py_TYPE(self));
+    Py_VISIT(key->kwnames);
+    for (Py_ssize_t i = 0; i < Py_SIZE(key); i++)
+        Py_VISIT(key->values[i]);
+    return 0;
+}
+
+/* No tp_clear: a key is immutable, and its owner's tp_clear breaks every cycle that it can be part of. */
+
+static void callkey_dealloc(PyObject *self)
+{
+    sv_callkey *key = (sv_callkey *)self;
+    PyTypeObject *type = Py_TYPE(self);
+    PyObject_GC_UnTrack(self);
+    Py_TRASHCAN_BEGIN(self, callkey_dealloc)
+    Py_XDECREF(key->kwnames);
+    for (Py_ssize_t i = 0; i < Py_SIZE(key); i++)
+        Py_DECREF(key->values[i]);
+    type->tp_free(self);
+    Py_DECREF(type);
+    Py_TRASHCAN_END
+}
+
+/* Values are not of GC types: nothing nests, and nothing has to be untracked. */
+static void flatkey_dealloc(PyObject *self)
+{
+    sv_callkey *key = (sv_callkey *)self;
+    PyTypeObject *type = Py_TYPE(self);
+    Py_XDECREF(key->kwnames);
+    for (Py_ssize_t i = 0; i < Py_SIZE(key); i++)
+        Py_DECREF(key->values[i]);
+    PyObject_Free(self);
+    Py_DECREF(type);
+}
+
+static PyType_Slot callkey_slots[] = {
+    {Py_tp_doc, "The key under which a call with several arguments is stored. Internal."},
+    {Py_tp_traverse, callkey_traverse},
+    {Py_tp_dealloc, callkey_dealloc},
+    {0, NULL},
+};
+
+static PyType_Spec callkey_spec = {
+    .name = "samovar._core.CallKey",
+    .basicsize = offsetof(sv_callkey, values),
+    .itemsize = sizeof(PyObject *),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION | Py_TPFLAGS_IMMUTABLETYPE,
+    .slots = callkey_slots,
+};
+
+static PyType_Slot flatkey_slots[] = {
+    {Py_tp_doc, "A CallKey of numbers and strings. Internal."},
+    {Py_tp_dealloc, flatkey_dealloc},
+    {0, NULL},
+};
+
+static PyType_Spec flatkey_spec = {
+    .name = "samovar._core.FlatKey",
+    .basicsize = offsetof(sv_callkey, values),
+    .itemsize = sizeof(PyObject *),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION | Py_TPFLAGS_IMMUTABLETYPE,
+    .slots = flatkey_slots,
+};
+
+int sv_callkey_setup(void)
+{
+    if (sv_callkey_type == NULL)
+        sv_callkey_type = (PyTypeObject *)PyType_FromSpec(&callkey_spec);
+    if (sv_flatkey_type == NULL && sv_callkey_type != NULL)
+        sv_flatkey_type = (PyTypeObject *)PyType_FromSpec(&flatkey_spec);
+    return sv_flatkey_type == NULL ? SV_RAISED : SV_OK;
+}

@@ -1,0 +1,115 @@
+/* The only file that asks which Python this is. */
+#ifndef SV_COMPAT_H
+#define SV_COMPAT_H
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+#include <structmember.h>
+
+#include "pure/base.h"
+
+#if PY_VERSION_HEX < 0x030B0000
+#error "samovar needs CPython 3.11 or newer"
+#endif
+
+/* A lock per object: nothing where a global lock serialises anyway. Code between the two may call Python; the
+ * interpreter may then let other threads in, so whoever calls out re-checks the store's epoch on either build. */
+#ifdef Py_GIL_DISABLED
+#define SV_LOCK(object) Py_BEGIN_CRITICAL_SECTION(object)
+#define SV_UNLOCK() Py_END_CRITICAL_SECTION()
+#else
+#define SV_LOCK(object) {
+#define SV_UNLOCK() }
+#endif
+
+/* A mutex for what is shared by all flights of the process. Nothing that can block or run Python happens inside. */
+#ifdef Py_GIL_DISABLED
+typedef PyMutex sv_mutex;
+#define sv_mutex_lock(mutex) PyMutex_Lock(mutex)
+#define sv_mutex_unlock(mutex) PyMutex_Unlock(mutex)
+#else
+typedef char sv_mutex;
+#define sv_mutex_lock(mutex) ((void)(mutex))
+#define sv_mutex_unlock(mutex) ((void)(mutex))
+#endif
+
+/* The value of an exact int that fits one digit: its hash is the value itself, but for -1. */
+#if PY_VERSION_HEX >= 0x030C0000
+SV_INLINE int sv_int_is_compact(PyObject *number) { return PyUnstable_Long_IsCompact((PyLongObject *)number); }
+SV_INLINE Py_ssize_t sv_int_value(PyObject *number) { return PyUnstable_Long_CompactValue((PyLongObject *)number); }
+#else
+SV_INLINE int sv_int_is_compact(PyObject *number)
+{
+    Py_ssize_t size = Py_SIZE(number);
+    return (size_t)(size + 1) <= 2;
+}
+SV_INLINE Py_ssize_t sv_int_value(PyObject *number)
+{
+    return Py_SIZE(number) * (Py_ssize_t)((PyLongObject *)number)->ob_digit[0];
+}
+#endif
+
+/* A string's hash if it was computed already, else -1. */
+SV_INLINE Py_hash_t sv_str_known_hash(PyObject *text)
+{
+#ifdef Py_GIL_DISABLED
+    return __atomic_load_n(&((PyASCIIObject *)text)->hash, __ATOMIC_RELAXED);
+#else
+    return ((PyASCIIObject *)text)->hash;
+#endif
+}
+
+/* Whether a string's characters can be compared as bytes (before 3.12 a string could still be in a legacy form). */
+SV_INLINE int sv_str_is_ready(PyObject *text)
+{
+#if PY_VERSION_HEX >= 0x030C0000
+    (void)text;
+    return 1;
+#else
+    return PyUnicode_IS_READY(text) != 0;
+#endif
+}
+
+/* A number that no other living thread has. */
+SV_INLINE uint64_t sv_thread_number(void) { return (uint64_t)(uintptr_t)PyThreadState_Get(); }
+
+/* The exception that is set, as one normalised object: taken (new reference, nothing is set afterwards), and put back. */
+SV_INLINE PyObject *sv_raised_take(void)
+{
+#if PY_VERSION_HEX >= 0x030C0000
+    return PyErr_GetRaisedException();
+#else
+    PyObject *type, *error, *traceback;
+    PyErr_Fetch(&type, &error, &traceback);
+    PyErr_NormalizeException(&type, &error, &traceback);
+    if (error != NULL && traceback != NULL)
+        PyException_SetTraceback(error, traceback);
+    Py_XDECREF(type);
+    Py_XDECREF(traceback);
+    return error;
+#endif
+}
+SV_INLINE void sv_raised_put_steal(PyObject *error)
+{
+#if PY_VERSION_HEX >= 0x030C0000
+    PyErr_SetRaisedException(error);
+#else
+    PyErr_Restore(Py_NewRef((PyObject *)Py_TYPE(error)), error, PyException_GetTraceback(error));
+#endif
+}
+
+/* What a weak reference points at, as a new reference; NULL (no error) when it is dead. */
+SV_INLINE PyObject *sv_weakref_target(PyObject *ref)
+{
+#if PY_VERSION_HEX >= 0x030D0000
+    PyObject *target;
+    if (PyWeakref_GetRef(ref, &target) < 0)
+        PyErr_Clear();
+    return target;
+#else
+    PyObject *target = PyWeakref_GET_OBJECT(ref);
+    return target == Py_None ? NULL : Py_NewRef(target);
+#endif
+}
+
+#endif

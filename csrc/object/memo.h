@@ -1,0 +1,87 @@
+/* The memoized callable.
+ *
+ * A Memo is called through vectorcall; a function pointer per instance selects the path, so that the path of a hit
+ * has no branches on options. Two types share the struct: Memo is the drop-in for functools.lru_cache; Memoized adds
+ * coalescing and the cache_* verbs (memoized.c).
+ *
+ * Where Python code can run, and what is checked afterwards (nothing is locked or half changed there):
+ *   hashing and comparing arguments   sv_asked_read, sv_store_find      the store's epoch
+ *   key=                              before the store is looked at     nothing to check
+ *   the function itself               the store's epoch (Memo); the load's number, which only its leader gives back
+ *   copy=                             after the store is settled        nothing to check
+ *   making a CallKey (GC, 3.11)       before a structural change        the store's epoch
+ *   dropping references               from the pouch, at the end        nothing is used after it
+ */
+#ifndef SV_MEMO_H
+#define SV_MEMO_H
+
+
+#include "store.h"
+
+enum { SV_COALESCE = 1, SV_ASYNC = 2, SV_UNCACHED = 4, SV_EXPLAIN = 8, SV_GUARD = 16 };
+
+typedef struct sv_memo {
+    PyObject_HEAD
+    vectorcallfunc vectorcall;
+    PyObject *fn;
+    sv_store store;
+    int rules;           /* SV_TYPED, SV_ALIKE */
+    int flags;           /* SV_COALESCE ... */
+    Py_ssize_t skip;     /* leading arguments that are not part of the key: the instance of a method */
+    PyObject *key_of;    /* key=, or NULL */
+    PyObject *exceptions; /* cache_exceptions=, or NULL */
+    PyObject *copy;      /* copy=, or NULL */
+    PyObject *dict;
+    PyObject *weakrefs;
+} sv_memo;
+
+extern PyTypeObject *sv_memo_type;
+int sv_memo_setup(void);
+
+/* Slots that subtypes name again: a heap type does not inherit them quietly. */
+int sv_memo_traverse(PyObject *self, visitproc visit, void *arg);
+int sv_memo_clear(PyObject *self);
+void sv_memo_dealloc(PyObject *self);
+extern PyMemberDef sv_memo_members[];
+
+/* What the floors above hand down once: the types of cache_info() and cache_stats(), the coroutine functions that
+ * load and refresh a memoized `async def`, the maker of the error for an unhashable argument, the type of a bound
+ * cached method, and a function that makes None where a pickled instance had a memo. */
+typedef struct sv_memo_words {
+    PyObject *info, *stats, *load, *refresh, *unhashable, *bound, *left_behind;
+} sv_memo_words;
+extern sv_memo_words sv_words;
+
+typedef struct sv_memo_options {
+    Py_ssize_t maxsize; /* negative: unbounded */
+    int rules, flags;
+    Py_ssize_t skip;
+    PyObject *key_of, *exceptions, *copy; /* kept; NULL: none */
+} sv_memo_options;
+
+/* A new memo of this type (Memo or a subtype). NULL with MemoryError or TypeError. */
+PyObject *sv_memo_new(PyTypeObject *type, PyObject *fn, const sv_memo_options *options);
+
+/* Call the memoized function. An exact Python function counts its own depth; anything else (SV_GUARD) could call this
+ * memo again from C without end, so its depth is counted here. */
+SV_INLINE PyObject *sv_memo_call_fn(sv_memo *memo, PyObject *const *args, size_t nargsf, PyObject *kwnames)
+{
+    if (SV_LIKELY(!(memo->flags & SV_GUARD)))
+        return ((PyFunctionObject *)memo->fn)->vectorcall(memo->fn, args, nargsf, kwnames);
+    if (Py_EnterRecursiveCall(" in a memoized function"))
+        return NULL;
+    PyObject *value = PyObject_Vectorcall(memo->fn, args, nargsf, kwnames);
+    Py_LeaveRecursiveCall();
+    return value;
+}
+
+/* Describe a call's key; `holder` receives what must be dropped after the last use of `asked` (maybe NULL).
+ * SV_OK or SV_RAISED. */
+int sv_memo_ask(sv_memo *memo, PyObject *const *args, Py_ssize_t positional, PyObject *kwnames, sv_asked *asked,
+                PyObject **holder);
+
+/* Find or insert under the lock: 1 found, 0 not and `key` is ready to be inserted without running Python code,
+ * SV_RAISED. `key` starts as NULL; the caller drops it if it is not consumed. */
+int sv_memo_find_or_key_locked(sv_memo *memo, const sv_asked *asked, sv_handle *found, PyObject **key);
+
+#endif

@@ -1,0 +1,519 @@
+#include "memoized.h"
+
+#include "load.h"
+#include "ready.h"
+
+PyTypeObject *sv_memoized_type = NULL;
+
+static const sv_counts no_counts;
+
+static PyObject *stored_form(sv_memo *memo, PyObject *value)
+{
+    return (memo->flags & SV_ASYNC) ? sv_ready_new(value, 0) : Py_NewRef(value);
+}
+
+/* ------------------------------------------------------------------ verbs */
+
+static PyObject *cache_contains(PyObject *self, PyObject *const *args, Py_ssize_t positional, PyObject *kwnames)
+{
+    sv_memo *memo = (sv_memo *)self;
+    PyObject *holder;
+    sv_asked asked;
+    sv_handle handle;
+    int found;
+    if (sv_memo_ask(memo, args, positional, kwnames, &asked, &holder) != SV_OK)
+        return NULL;
+    SV_LOCK(self)
+    found = sv_store_find(&memo->store, &asked, &handle);
+    if (found == 1)
+        found = memo->store.slab.boxes[handle].value != NULL;
+    SV_UNLOCK()
+    Py_XDECREF(holder);
+    return found < 0 ? NULL : PyBool_FromLong(found);
+}
+
+static PyObject *cache_invalidate(PyObject *self, PyObject *const *args, Py_ssize_t positional, PyObject *kwnames)
+{
+    sv_memo *memo = (sv_memo *)self;
+    PyObject *holder;
+    sv_asked asked;
+    sv_handle handle;
+    sv_pouch pouch;
+    int found;
+    SV_POUCH_EMPTY(&pouch);
+    if (sv_memo_ask(memo, args, positional, kwnames, &asked, &holder) != SV_OK)
+        return NULL;
+    SV_LOCK(self)
+    found = sv_store_find(&memo->store, &asked, &handle);
+    if (found >= 0) {
+        memo->store.fences++;
+        memo->store.epoch++; /* also when nothing leaves: a load without a number must see it */
+    }
+    if (found == 1) {
+        found = memo->store.slab.boxes[handle].value != NULL;
+        sv_store_remove(&memo->store, handle, &pouch);
+    }
+    SV_UNLOCK()
+    sv_pouch_drop(&pouch);
+    Py_XDECREF(holder);
+    return found < 0 ? NULL : PyBool_FromLong(found);
+}
+
+/* Store a value (kept) for a key: SV_OK or SV_RAISED. */
+static int set_value(sv_memo *memo, const sv_asked *asked, PyObject *value)
+{
+    sv_handle handle;
+    sv_pouch pouch;
+    int status;
+    SV_POUCH_EMPTY(&pouch);
+    PyObject *key = NULL, *stored = stored_form(memo, value);
+    if (stored == NULL)
+        return SV_RAISED;
+    SV_LOCK(memo)
+    status = sv_memo_find_or_key_locked(memo, asked, &handle, &key);
+    if (status >= 0)
+        memo->store.fences++;
+    if (status == 1) {
+        sv_store_set_steal(&memo->store, handle, stored, &pouch);
+        stored = NULL;
+        status = SV_OK;
+    } else if (status == 0) {
+        status = sv_store_insert(&memo->store, key, asked->hash, stored, &pouch);
+        if (status == SV_OK)
+            key = stored = NULL;
+    }
+    SV_UNLOCK()
+    Py_XDECREF(key);
+    Py_XDECREF(stored);
+    sv_pouch_drop(&pouch);
+    return status == SV_OK ? SV_OK : sv_store_error(status);
+}
+
+static PyObject *cache_set(PyObject *self, PyObject *const *args, Py_ssize_t positional, PyObject *kwnames)
+{
+    sv_memo *memo = (sv_memo *)self;
+    PyObject *holder;
+    sv_asked asked;
+    if (positional < 1) {
+        PyErr_SetString(PyExc_TypeError, "cache_set() needs the value as its first positional argument: "
+                                         "cache_set(value, *args, **kwargs)");
+        return NULL;
+    }
+    if (sv_memo_ask(memo, args + 1, positional - 1, kwnames, &asked, &holder) != SV_OK)
+        return NULL;
+    int status = (memo->flags & SV_UNCACHED) ? SV_OK : set_value(memo, &asked, args[0]);
+    Py_XDECREF(holder);
+    if (status != SV_OK)
+        return NULL;
+    Py_RETURN_NONE;
+}
+
+static PyObject *cache_key(PyObject *self, PyObject *const *args, Py_ssize_t positional, PyObject *kwnames)
+{
+    PyObject *holder;
+    sv_asked asked;
+    if (sv_memo_ask((sv_memo *)self, args, positional, kwnames, &asked, &holder) != SV_OK)
+        return NULL;
+    PyObject *key = sv_asked_public(&asked);
+    Py_XDECREF(holder);
+    return key;
+}
+
+/* Begin a load of this key whatever is stored or on its way. SV_OK or SV_RAISED. */
+static int begin_refresh(sv_memo *memo, const sv_asked *asked, uint64_t leader, PyObject *flight, uint32_t *number)
+{
+    sv_handle handle;
+    PyObject *key = NULL;
+    int status;
+    SV_LOCK(memo)
+    status = sv_memo_find_or_key_locked(memo, asked, &handle, &key);
+    if (status == 1)
+        status = sv_store_begin_again(&memo->store, handle, leader, number);
+    else if (status == 0) {
+        status = sv_store_begin(&memo->store, key, asked->hash, leader, number);
+        if (status == SV_OK)
+            key = NULL;
+    }
+    if (status == SV_OK) {
+        memo->store.counts.loads++;
+        memo->store.loads[*number].flight = Py_XNewRef(flight);
+    }
+    SV_UNLOCK()
+    Py_XDECREF(key);
+    return status == SV_OK ? SV_OK : sv_store_error(status);
+}
+
+static PyObject *cache_refresh(PyObject *self, PyObject *const *args, Py_ssize_t positional, PyObject *kwnames)
+{
+    sv_memo *memo = (sv_memo *)self;
+    PyObject *holder, *answer;
+    sv_asked asked;
+    if (memo->flags & SV_UNCACHED)
+        return sv_memo_call_counted(memo, args, (size_t)positional, kwnames);
+    if (sv_memo_ask(memo, args, positional, kwnames, &asked, &holder) != SV_OK)
+        return NULL;
+    if (memo->flags & SV_ASYNC) {
+        answer = sv_memo_coroutine(memo, sv_words.refresh, &asked, args, positional, kwnames);
+    } else {
+        uint32_t number;
+        answer = NULL;
+        if (begin_refresh(memo, &asked, sv_thread_number(), NULL, &number) == SV_OK)
+            answer = sv_memo_settle_steal(memo, number,
+                                          sv_memo_call_fn(memo, args, (size_t)positional, kwnames));
+    }
+    Py_XDECREF(holder);
+    return answer;
+}
+
+static PyObject *cache_stats(PyObject *self, PyObject *nothing)
+{
+    (void)nothing;
+    sv_memo *memo = (sv_memo *)self;
+    sv_counts counts = no_counts;
+    uint32_t current;
+    SV_LOCK(self)
+    counts = memo->store.counts;
+    current = memo->store.current;
+    SV_UNLOCK()
+    PyObject *maxsize = memo->store.maxsize == SV_UNBOUNDED ? Py_NewRef(Py_None)
+                                                            : PyLong_FromUnsignedLongLong(memo->store.maxsize);
+    if (maxsize == NULL)
+        return NULL;
+    return PyObject_CallFunction(sv_words.stats, "KKKKKKIN", (unsigned long long)counts.hits,
+                                 (unsigned long long)counts.misses, (unsigned long long)counts.coalesced,
+                                 (unsigned long long)counts.loads, (unsigned long long)counts.failures,
+                                 (unsigned long long)counts.evictions, (unsigned int)current, maxsize);
+}
+
+/* ------------------------------------------------------------------ the protocol of a load, for coroutines */
+
+/* Describe a key object that sv_asked_key made. */
+static int ask_key(sv_memo *memo, PyObject **key, sv_asked *asked)
+{
+    uint64_t hash = 0;
+    if (!sv_is_callkey(*key) && sv_hash_of(*key, &hash) != SV_OK)
+        return SV_RAISED;
+    sv_asked_from_key(asked, key, hash, memo->rules);
+    return SV_OK;
+}
+
+static int want(const char *verb, Py_ssize_t wanted, Py_ssize_t given)
+{
+    if (wanted == given)
+        return SV_OK;
+    PyErr_Format(PyExc_TypeError, "%s() takes %zd arguments (%zd given)", verb, wanted, given);
+    return SV_RAISED;
+}
+
+/* _join(key, flight) -> (number, flight): lead; (-1, other flight): follow; (-2, awaitable): a hit. */
+static PyObject *protocol_join(PyObject *self, PyObject *const *args, Py_ssize_t count)
+{
+    sv_memo *memo = (sv_memo *)self;
+    if (want("_join", 2, count) != SV_OK)
+        return NULL;
+    PyObject *key = args[0], *thing = NULL;
+    sv_asked asked;
+    sv_handle handle;
+    if (ask_key(memo, &key, &asked) != SV_OK)
+        return NULL;
+    PyObject *consumed = Py_NewRef(key); /* find_or_key makes none: we have one */
+    int status;
+    long long number = -1;
+    SV_LOCK(self)
+    sv_store *store = &memo->store;
+    status = sv_memo_find_or_key_locked(memo, &asked, &handle, &consumed);
+    if (status == 1) {
+        sv_box *box = &store->slab.boxes[handle];
+        if (box->value != NULL) {
+            number = -2;
+            store->counts.hits++;
+            sv_store_touch(store, handle);
+            thing = Py_NewRef(box->value);
+        } else {
+            store->counts.misses++;
+            store->counts.coalesced++;
+            thing = Py_XNewRef(store->loads[box->prev].flight);
+        }
+        status = SV_OK;
+    } else if (status == 0) {
+        uint32_t begun;
+        status = sv_store_begin(store, consumed, asked.hash, 0, &begun);
+        if (status == SV_OK) {
+            consumed = NULL;
+            number = begun;
+            store->counts.misses++;
+            store->counts.loads++;
+            store->loads[begun].flight = Py_NewRef(args[1]);
+            thing = Py_NewRef(args[1]);
+        }
+    }
+    SV_UNLOCK()
+    Py_XDECREF(consumed);
+    if (status != SV_OK) {
+        sv_store_error(status);
+        return NULL;
+    }
+    return Py_BuildValue("LN", number, thing == NULL ? Py_NewRef(Py_None) : thing);
+}
+
+/* _again(key, flight) -> number: lead a load of this key whatever is stored. */
+static PyObject *protocol_again(PyObject *self, PyObject *const *args, Py_ssize_t count)
+{
+    if (want("_again", 2, count) != SV_OK)
+        return NULL;
+    PyObject *key = args[0];
+    sv_asked asked;
+    uint32_t number;
+    if (ask_key((sv_memo *)self, &key, &asked) != SV_OK ||
+        begin_refresh((sv_memo *)self, &asked, 0, args[1], &number) != SV_OK)
+        return NULL;
+    return PyLong_FromUnsignedLong(number);
+}
+
+enum { SETTLED = 1, ENDED = 2, FAILURE = 4 };
+
+/* Whether this flight still leads this number; then store `stored` (stolen) and maybe give the number back. */
+static void settle(sv_memo *memo, PyObject *number_object, PyObject *flight, PyObject *stored, int what)
+{
+    sv_pouch pouch;
+    SV_POUCH_EMPTY(&pouch);
+    unsigned long number = PyLong_AsUnsignedLong(number_object);
+    if (number == (unsigned long)-1 && PyErr_Occurred()) {
+        Py_XDECREF(stored);
+        return;
+    }
+    SV_LOCK(memo)
+    sv_store *store = &memo->store;
+    if (number < store->loads_size && store->loads[number].serial != 0 && store->loads[number].flight == flight) {
+        store->counts.failures += (what & FAILURE) != 0;
+        sv_store_settle_steal(store, (uint32_t)number, stored, &pouch);
+        if (what & ENDED)
+            sv_pouch_put_steal(&pouch, sv_store_end(store, (uint32_t)number));
+    } else {
+        sv_pouch_put_steal(&pouch, stored);
+    }
+    SV_UNLOCK()
+    sv_pouch_drop(&pouch);
+}
+
+/* What is stored of an outcome: an awaitable that is done (new reference), or nothing for an exception that the memo
+ * does not remember. SV_OK or SV_RAISED. */
+static int outcome_form(sv_memo *memo, PyObject *outcome, int raises, PyObject **stored)
+{
+    *stored = NULL;
+    if (raises && (memo->exceptions == NULL || !PyErr_GivenExceptionMatches(outcome, memo->exceptions)))
+        return SV_OK;
+    *stored = sv_ready_new(outcome, raises);
+    return *stored == NULL ? SV_RAISED : SV_OK;
+}
+
+/* _settle(number, flight, outcome, raises): store the outcome unless the load was fenced off, and end the load. */
+static PyObject *protocol_settle(PyObject *self, PyObject *const *args, Py_ssize_t count)
+{
+    if (want("_settle", 4, count) != SV_OK)
+        return NULL;
+    PyObject *stored;
+    int raises = PyObject_IsTrue(args[3]);
+    if (raises < 0 || outcome_form((sv_memo *)self, args[2], raises, &stored) != SV_OK)
+        return NULL;
+    settle((sv_memo *)self, args[0], args[1], stored, SETTLED | ENDED | (raises ? FAILURE : 0));
+    return PyErr_Occurred() ? NULL : Py_NewRef(Py_None);
+}
+
+/* _fail(number, flight): the load failed; end it and store nothing. */
+static PyObject *protocol_fail(PyObject *self, PyObject *const *args, Py_ssize_t count)
+{
+    if (want("_fail", 2, count) != SV_OK)
+        return NULL;
+    settle((sv_memo *)self, args[0], args[1], NULL, ENDED | FAILURE);
+    return PyErr_Occurred() ? NULL : Py_NewRef(Py_None);
+}
+
+/* _abandon(number, flight): the load will not end any more, or nobody may wait for it; the next caller leads anew.
+ * The number stays its leader's. */
+static PyObject *protocol_abandon(PyObject *self, PyObject *const *args, Py_ssize_t count)
+{
+    if (want("_abandon", 2, count) != SV_OK)
+        return NULL;
+    settle((sv_memo *)self, args[0], args[1], NULL, 0);
+    return PyErr_Occurred() ? NULL : Py_NewRef(Py_None);
+}
+
+/* _alone() -> fences: count a load that nobody can join. */
+static PyObject *protocol_alone(PyObject *self, PyObject *nothing)
+{
+    (void)nothing;
+    sv_memo *memo = (sv_memo *)self;
+    uint64_t fences;
+    SV_LOCK(self)
+    memo->store.counts.misses++;
+    memo->store.counts.loads++;
+    fences = memo->store.fences;
+    SV_UNLOCK()
+    return PyLong_FromUnsignedLongLong(fences);
+}
+
+/* _keep(key, outcome, raises, fences): store what a load alone found, unless a fence came up or the key is there. */
+static PyObject *protocol_keep(PyObject *self, PyObject *const *args, Py_ssize_t count)
+{
+    sv_memo *memo = (sv_memo *)self;
+    if (want("_keep", 4, count) != SV_OK)
+        return NULL;
+    PyObject *key = args[0];
+    sv_asked asked;
+    sv_handle handle;
+    int status, raises = PyObject_IsTrue(args[2]);
+    uint64_t fences = PyLong_AsUnsignedLongLong(args[3]);
+    if (raises < 0 || PyErr_Occurred() || ask_key(memo, &key, &asked) != SV_OK)
+        return NULL;
+    PyObject *stored, *consumed;
+    sv_pouch pouch;
+    SV_POUCH_EMPTY(&pouch);
+    if (outcome_form(memo, args[1], raises, &stored) != SV_OK)
+        return NULL;
+    consumed = Py_NewRef(key); /* find_or_key makes none: we have one */
+    SV_LOCK(self)
+    memo->store.counts.failures += (uint64_t)raises;
+    status = stored == NULL ? 1 : sv_memo_find_or_key_locked(memo, &asked, &handle, &consumed);
+    if (status == 0 && memo->store.fences == fences) {
+        status = sv_store_insert(&memo->store, consumed, asked.hash, stored, &pouch);
+        if (status == SV_OK)
+            consumed = stored = NULL;
+    } else if (status == 1) {
+        status = SV_OK;
+    }
+    SV_UNLOCK()
+    Py_XDECREF(consumed);
+    Py_XDECREF(stored);
+    sv_pouch_drop(&pouch);
+    if (status != SV_OK) {
+        sv_store_error(status);
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+static PyObject *get_coalesce(PyObject *self, void *nothing)
+{
+    (void)nothing;
+    return PyBool_FromLong(((sv_memo *)self)->flags & SV_COALESCE);
+}
+
+static PyObject *get_exceptions(PyObject *self, void *nothing)
+{
+    (void)nothing;
+    PyObject *exceptions = ((sv_memo *)self)->exceptions;
+    return exceptions == NULL ? PyTuple_New(0) : Py_NewRef(exceptions);
+}
+
+static PyObject *get_copy(PyObject *self, void *nothing)
+{
+    (void)nothing;
+    PyObject *copy = ((sv_memo *)self)->copy;
+    return Py_NewRef(copy == NULL ? Py_None : copy);
+}
+
+/* ------------------------------------------------------------------ the type */
+
+int sv_memo_read_options(PyObject *args, PyObject **fn, sv_memo_options *options)
+{
+    PyObject *maxsize, *key_of, *exceptions, *copy;
+    int typed, coalesce, is_async;
+    *options = (sv_memo_options){.maxsize = -1};
+    if (!PyArg_ParseTuple(args, "OOpOpOOp", fn, &maxsize, &typed, &key_of, &coalesce, &exceptions, &copy, &is_async))
+        return SV_RAISED;
+    if (maxsize != Py_None) {
+        options->maxsize = PyNumber_AsSsize_t(maxsize, PyExc_OverflowError);
+        if (options->maxsize == -1 && PyErr_Occurred())
+            return SV_RAISED;
+        if (options->maxsize < 0)
+            options->maxsize = 0;
+    }
+    options->rules = SV_ALIKE | (typed ? SV_TYPED : 0);
+    options->flags = SV_EXPLAIN | (coalesce ? SV_COALESCE : 0) | (is_async ? SV_ASYNC : 0);
+    options->key_of = key_of == Py_None ? NULL : key_of;
+    options->exceptions = exceptions == Py_None ? NULL : exceptions;
+    options->copy = copy == Py_None ? NULL : copy;
+    return SV_OK;
+}
+
+/* Memoized(fn, maxsize, typed, key, coalesce, exceptions, copy, is_async); None where there is none. The decorators
+ * have checked the arguments and say what was wrong with them. */
+static PyObject *memoized_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
+{
+    PyObject *fn;
+    sv_memo_options options;
+    if (kwargs != NULL && PyDict_GET_SIZE(kwargs) != 0) {
+        PyErr_SetString(PyExc_TypeError, "Memoized() takes no keyword arguments");
+        return NULL;
+    }
+    if (sv_memo_read_options(args, &fn, &options) != SV_OK)
+        return NULL;
+    return sv_memo_new(type, fn, &options);
+}
+
+#define VERB(function) (PyCFunction)(void (*)(void))(function)
+
+static PyMethodDef memoized_methods[] = {
+    {"cache_invalidate", VERB(cache_invalidate), METH_FASTCALL | METH_KEYWORDS,
+     "Forget the result of this call; True if there was one. A load of it that runs now is not stored."},
+    {"cache_contains", VERB(cache_contains), METH_FASTCALL | METH_KEYWORDS,
+     "Whether the result of this call is stored. Counts nothing and does not make it younger."},
+    {"cache_set", VERB(cache_set), METH_FASTCALL | METH_KEYWORDS,
+     "cache_set(value, *args, **kwargs): store a value as the result of this call. A load of it that runs now is not "
+     "stored."},
+    {"cache_refresh", VERB(cache_refresh), METH_FASTCALL | METH_KEYWORDS,
+     "Call the function and store its result in place of what is stored; returns the result (an awaitable of it for "
+     "an `async def`). Until then others get what was stored."},
+    {"cache_key", VERB(cache_key), METH_FASTCALL | METH_KEYWORDS,
+     "A hashable that is equal for two calls whenever they share one result."},
+    {"cache_stats", cache_stats, METH_NOARGS,
+     "cache_stats($self, /)\n--\n\nWhat happened since the start or the last cache_clear(), as samovar.Stats."},
+    {"_join", VERB(protocol_join), METH_FASTCALL, NULL},
+    {"_again", VERB(protocol_again), METH_FASTCALL, NULL},
+    {"_settle", VERB(protocol_settle), METH_FASTCALL, NULL},
+    {"_fail", VERB(protocol_fail), METH_FASTCALL, NULL},
+    {"_abandon", VERB(protocol_abandon), METH_FASTCALL, NULL},
+    {"_alone", protocol_alone, METH_NOARGS, NULL},
+    {"_keep", VERB(protocol_keep), METH_FASTCALL, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyGetSetDef memoized_getset[] = {
+    {"_coalesce", get_coalesce, NULL, NULL, NULL},
+    {"_exceptions", get_exceptions, NULL, NULL, NULL},
+    {"_copy", get_copy, NULL, NULL, NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+static PyType_Slot memoized_slots[] = {
+    {Py_tp_doc, "A function that remembers its results; one call works, the crowd waits."},
+    {Py_tp_new, memoized_new},
+    {Py_tp_call, PyVectorcall_Call},
+    {Py_tp_members, sv_memo_members},
+    {Py_tp_traverse, sv_memo_traverse},
+    {Py_tp_clear, sv_memo_clear},
+    {Py_tp_dealloc, sv_memo_dealloc},
+    {Py_tp_methods, memoized_methods},
+    {Py_tp_getset, memoized_getset},
+    {0, NULL},
+};
+
+static PyType_Spec memoized_spec = {
+    .name = "samovar._core.Memoized",
+    .basicsize = sizeof(sv_memo),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_VECTORCALL |
+             Py_TPFLAGS_METHOD_DESCRIPTOR | Py_TPFLAGS_IMMUTABLETYPE,
+    .slots = memoized_slots,
+};
+
+int sv_memoized_setup(void)
+{
+    if (sv_memoized_type != NULL)
+        return SV_OK;
+    PyObject *bases = PyTuple_Pack(1, sv_memo_type);
+    if (bases != NULL)
+        sv_memoized_type = (PyTypeObject *)PyType_FromSpecWithBases(&memoized_spec, bases);
+    Py_XDECREF(bases);
+    return sv_memoized_type == NULL ? SV_RAISED : SV_OK;
+}

@@ -1,0 +1,146 @@
+/* Entries with Python keys and values: index + slab + eviction rule, and the loads that are under way.
+ *
+ * Where Python code can run: while a key is compared (`sv_store_find`), and nowhere else in this file. References
+ * that an operation takes out of the store go into the caller's pouch or spill, which is emptied after unlocking.
+ * Every change of structure advances `epoch`; whoever called out compares it and looks again if it moved. A search
+ * starts again only when what it walks over moved (`moves`): a comparison that adds entries cannot keep it from ending.
+ *
+ * An entry whose value is NULL is being loaded. It is in the index, in no chain, and not counted by `current`; its
+ * box keeps in `prev` the number of its load:
+ *
+ *   box {key, value: NULL, hash, prev: n}  --->  loads[n] {handle, leader, serial, flight}
+ *                                          <---
+ * The load's number belongs to its leader until the leader ends it. An invalidation, a clear or a set in between
+ * cuts the two apart (`handle` becomes SV_NONE): the load is fenced off, its value goes to those who waited and is
+ * not stored. A refresh is a load whose entry still has its old value.
+ *
+ * The caller holds the lock of the object that owns the store (SV_LOCK) around every call here.
+ */
+#ifndef SV_STORE_H
+#define SV_STORE_H
+
+#include "callkey.h"
+#include "pure/index.h"
+#include "pure/lru.h"
+
+#define SV_UNBOUNDED UINT64_MAX
+
+typedef struct sv_load {
+    uint64_t leader;     /* sv_thread_number, or 0 when a task of an event loop leads */
+    uint64_t serial;     /* later loads have higher ones; 0: this number is free */
+    PyObject *flight;    /* new when somebody waits, else NULL */
+    sv_handle handle;    /* SV_NONE once fenced off */
+    uint32_t generation; /* sv_fork_generation at the start; of a free number: the next free one */
+} sv_load;
+
+typedef struct sv_counts {
+    uint64_t hits, misses, coalesced, loads, failures, evictions;
+} sv_counts;
+
+typedef struct sv_store {
+    sv_index index;
+    sv_slab slab;
+    uint64_t epoch;      /* advanced by every change of structure */
+    uint64_t moves;      /* advanced when an entry leaves or changes its place in the index: searches start again */
+    uint64_t fences;     /* advanced by whoever declares stored values wrong: for loads that have no number */
+    uint64_t maxsize;    /* SV_UNBOUNDED: nothing is ever evicted and no order is kept */
+    sv_counts counts;
+    uint32_t current;    /* entries with a value */
+    uint32_t refreshing; /* loads whose entry has a value */
+    uint32_t loads_size;
+    uint32_t loads_free;  /* first free number, or loads_size */
+    uint64_t last_serial;
+    sv_load *loads;
+    sv_policy *policy;   /* NULL when unbounded */
+} sv_store;
+
+/* SV_OK, or SV_NOMEM. */
+int sv_store_open(sv_store *store, uint64_t maxsize, const sv_rule *rule, uint64_t seed);
+
+/* Find the entry of a call. 1: `found` is its handle (loading or not); 0: there is none; SV_RAISED.
+ * Whatever it returns, it describes the store as it is now. */
+int sv_store_find(sv_store *store, const sv_asked *asked, sv_handle *found);
+
+/* Tell the eviction rule that an entry was used. */
+SV_INLINE void sv_store_touch(sv_store *store, sv_handle handle)
+{
+    if (store->maxsize != SV_UNBOUNDED)
+        sv_lru_hit(&store->slab, handle);
+}
+
+/* Take the oldest entry of a store under exact LRU out of the order and the index. Its box is still taken; the key and
+ * the value in it are the caller's. */
+SV_INLINE sv_handle sv_store_pop_oldest(sv_store *store)
+{
+    sv_box *boxes = store->slab.boxes;
+    sv_handle oldest = boxes[SV_LRU_CHAIN].prev, next = boxes[oldest].prev;
+    boxes[SV_LRU_CHAIN].prev = next;
+    boxes[next].next = SV_LRU_CHAIN;
+    sv_index_erase(&store->index, boxes[oldest].hash, oldest);
+    store->counts.evictions++;
+    store->moves++;
+    return oldest;
+}
+
+/* Store a new entry; the key is not in the store. SV_OK, SV_NOMEM or SV_FULL; key and value are stolen on success
+ * only. Evicts if the store is full: what leaves is in the pouch. */
+int sv_store_insert_slow(sv_store *store, PyObject *key, uint64_t hash, PyObject *value, sv_pouch *pouch);
+SV_INLINE int sv_store_insert(sv_store *store, PyObject *key, uint64_t hash, PyObject *value, sv_pouch *pouch)
+{
+    if (SV_UNLIKELY(store->current < store->maxsize || store->refreshing || store->policy->rule != &sv_lru_rule))
+        return sv_store_insert_slow(store, key, hash, value, pouch);
+    sv_handle handle = sv_store_pop_oldest(store); /* its box and its place in the index are used again: no memory */
+    sv_box *box = &store->slab.boxes[handle];
+    sv_pouch_put_steal(pouch, box->key);
+    sv_pouch_put_steal(pouch, box->value);
+    box->key = key;
+    box->value = value;
+    box->hash = hash;
+    sv_index_insert(&store->index, store->slab.boxes, hash, handle);
+    sv_chain_push(&store->slab, SV_LRU_CHAIN, handle);
+    store->epoch++;
+    return SV_OK;
+}
+
+/* Give an entry this value (stolen): fill it if it was loading, else replace. Loads that run for it are fenced off. */
+void sv_store_set_steal(sv_store *store, sv_handle handle, PyObject *value, sv_pouch *pouch);
+
+/* Take an entry out, loading or not. Loads that run for it are fenced off. */
+void sv_store_remove(sv_store *store, sv_handle handle, sv_pouch *pouch);
+
+/* Take everything out at once. SV_NOMEM changes nothing. What was in the store is in the spill. */
+typedef struct sv_spill {
+    sv_slab slab;
+} sv_spill;
+int sv_store_clear(sv_store *store, sv_spill *spill);
+void sv_spill_drop(sv_spill *spill); /* with nothing locked */
+
+/* ------------------------------------------------------------------ loads */
+
+/* Begin a load for a key that is not in the store. SV_OK, SV_NOMEM or SV_FULL; the key is stolen on success only. */
+int sv_store_begin(sv_store *store, PyObject *key, uint64_t hash, uint64_t leader, uint32_t *number);
+
+/* Begin a load for an entry that is there: if it is loading, the new load takes its place; if it has a value, that
+ * stays until the load ends. SV_OK or SV_NOMEM. */
+int sv_store_begin_again(sv_store *store, sv_handle handle, uint64_t leader, uint32_t *number);
+
+/* Store a load's value (stolen, maybe NULL: then an entry that has no value goes) unless it was fenced off. The
+ * load's number stays taken. 1 stored, 0 fenced off. */
+int sv_store_settle_steal(sv_store *store, uint32_t number, PyObject *value, sv_pouch *pouch);
+
+/* The leader is done with the number. Returns the flight (new reference) or NULL. */
+PyObject *sv_store_end(sv_store *store, uint32_t number);
+
+/* ------------------------------------------------------------------ for the owner's type */
+
+int sv_store_traverse(sv_store *store, visitproc visit, void *arg);
+void sv_store_close(sv_store *store); /* after sv_store_clear, or drops what is left itself */
+size_t sv_store_bytes(const sv_store *store);
+
+/* NULL when the whole structure is sound, else what is wrong. O(n); for tests. */
+const char *sv_store_check(const sv_store *store);
+
+/* Set the Python exception of a failed result. Returns SV_RAISED. */
+int sv_store_error(int status);
+
+#endif

@@ -1,0 +1,29 @@
+"""Samovar: keeps everything hot, and serves a crowd without a stampede.
+
+A cache library built on one idea: store the result of expensive work, and return it when asked again. This release
+holds level 1, remembering a function's answers:
+
+    lru_cache, cache    functools' own, faster: swap the import
+    memoize             one call works and the crowd waits; def and async def; invalidate, set, refresh
+    cached_method       results for each instance apart, and no instance kept alive
+    Stats               what a cache counts about itself
+"""
+
+import os as _os
+from functools import _CacheInfo
+
+from . import _core
+from ._base.counters import Stats
+from ._version import __version__
+from .memo import cache, cached_method, lru_cache, memoize
+from .memo.coroutine import load as _load, refresh as _refresh
+from .memo.method import BoundMemo as _BoundMemo
+from .memo.options import unhashable as _unhashable
+
+__all__ = ["Stats", "__version__", "cache", "cached_method", "lru_cache", "memoize"]
+
+_core._teach(
+    info=_CacheInfo, stats=Stats, load=_load, refresh=_refresh, unhashable=_unhashable, bound=_BoundMemo
+)
+if hasattr(_os, "register_at_fork"):
+    _os.register_at_fork(after_in_child=_core._forked)

@@ -1,0 +1,1 @@
+"""Words that every level shares. Nothing here knows who uses it."""
