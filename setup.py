@@ -40,7 +40,7 @@ MODES = {
     "strict": ["-O3", "-fno-semantic-interposition"],
 }
 STRICT = ["-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Werror"]
-MSVC = ["/std:c11", "/experimental:c11atomics", *(["/Od", "/Zi", "/DSV_DEBUG"] if MODE == "debug" else ["/O2", "/GL"])]
+MSVC = ["/std:c11", "/experimental:c11atomics", *(["/Od", "/Zi", "/FS", "/DSV_DEBUG"] if MODE == "debug" else ["/O2", "/GL"])]
 
 if MODE not in MODES:
     sys.exit(f"SAMOVAR_BUILD is {MODE!r}; it must be one of {', '.join(MODES)}")

@@ -108,7 +108,7 @@ SV_INLINE int sv_hash_quickly(PyObject *value, uint64_t *hash)
         return 1;
     }
     if (Py_TYPE(value)->tp_hash == PyBaseObject_Type.tp_hash) {
-        *hash = (uint64_t)PyBaseObject_Type.tp_hash(value);
+        *hash = (uint64_t)sv_identity_hash(value);
         return 1;
     }
     return 0;
@@ -162,6 +162,29 @@ SV_INLINE int sv_asked_equals_quickly(const sv_asked *asked, PyObject *stored)
         if (key->values[i] != asked->values[i] && sv_equal_quickly(key->values[i], asked->values[i]) != 1)
             return 0;
     return 1;
+}
+
+/* The same two for the commonest such call, two positional arguments: nothing but registers. */
+SV_INLINE int sv_pair_hash_quickly(PyObject *const *values, uint64_t *hash)
+{
+    uint64_t first, second;
+    if (SV_UNLIKELY(!sv_hash_quickly(values[0], &first)) || SV_UNLIKELY(!sv_hash_quickly(values[1], &second)))
+        return 0;
+    uint64_t state = sv_fold((SV_SALT_START + 2) ^ first, SV_SALT_VALUE);
+    state = sv_fold(state ^ second, SV_SALT_VALUE);
+    *hash = state - (state == SV_HASH_NEVER);
+    return 1;
+}
+SV_INLINE int sv_same_or_equal_int(PyObject *stored, PyObject *value)
+{
+    return stored == value || (PyLong_CheckExact(stored) && PyLong_CheckExact(value) && sv_int_is_compact(stored) &&
+                               sv_int_is_compact(value) && sv_int_value(stored) == sv_int_value(value));
+}
+SV_INLINE int sv_pair_equals_quickly(PyObject *const *values, PyObject *stored)
+{
+    sv_callkey *key = (sv_callkey *)stored;
+    return sv_is_callkey(stored) && Py_SIZE(key) == 2 && key->kwnames == NULL &&
+           sv_same_or_equal_int(key->values[0], values[0]) && sv_same_or_equal_int(key->values[1], values[1]);
 }
 
 /* Equality of two keys as a dict sees it: identity, then ==. 1, 0 or SV_RAISED; keeps `stored` alive meanwhile. */

@@ -15,8 +15,8 @@
 /* A lock per object: nothing where a global lock serialises anyway. Code between the two may call Python; the
  * interpreter may then let other threads in, so whoever calls out re-checks the store's epoch on either build. */
 #ifdef Py_GIL_DISABLED
-#define SV_LOCK(object) Py_BEGIN_CRITICAL_SECTION(object)
-#define SV_UNLOCK() Py_END_CRITICAL_SECTION()
+#define SV_LOCK(object) Py_BEGIN_CRITICAL_SECTION(object);
+#define SV_UNLOCK() Py_END_CRITICAL_SECTION();
 #else
 #define SV_LOCK(object) {
 #define SV_UNLOCK() }
@@ -56,6 +56,18 @@ SV_INLINE Py_hash_t sv_str_known_hash(PyObject *text)
     return __atomic_load_n(&((PyASCIIObject *)text)->hash, __ATOMIC_RELAXED);
 #else
     return ((PyASCIIObject *)text)->hash;
+#endif
+}
+
+/* object.__hash__ of this object. */
+SV_INLINE Py_hash_t sv_identity_hash(PyObject *object)
+{
+#if PY_VERSION_HEX < 0x030F0000 && SIZEOF_VOID_P == 8
+    uintptr_t address = (uintptr_t)object;
+    Py_hash_t hash = (Py_hash_t)(address >> 4 | address << 60);
+    return hash - (hash == -1);
+#else
+    return PyBaseObject_Type.tp_hash(object);
 #endif
 }
 

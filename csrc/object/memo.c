@@ -192,6 +192,25 @@ static SV_NEVER_INLINE PyObject *call_unhashed(PyObject *self, PyObject *const *
     return call_other((sv_memo *)self, args, nargsf, NULL);
 }
 
+/* Two positional arguments in their preferred slot; whatever else is up to call_several. */
+static PyObject *call_several(PyObject *self, PyObject *const *args, size_t nargsf, PyObject *kwnames);
+static SV_NEVER_INLINE PyObject *call_two(PyObject *self, PyObject *const *args, size_t nargsf)
+{
+    sv_store *store = &((sv_memo *)self)->store;
+    PyObject *const *values = args + ((sv_memo *)self)->skip, *value = NULL;
+    uint64_t hash;
+    if (SV_LIKELY(sv_pair_hash_quickly(values, &hash))) {
+        SV_LOCK(self)
+        sv_handle handle = sv_index_guess(&store->index, store->slab.boxes, hash);
+        if (SV_LIKELY(handle != SV_NONE && sv_pair_equals_quickly(values, store->slab.boxes[handle].key)))
+            value = hit_locked(store, handle, store->maxsize != SV_UNBOUNDED);
+        SV_UNLOCK()
+        if (SV_LIKELY(value != NULL))
+            return value;
+    }
+    return call_several(self, args, nargsf, NULL);
+}
+
 /* No argument, several, or keywords. */
 static SV_NEVER_INLINE PyObject *call_several(PyObject *self, PyObject *const *args, size_t nargsf, PyObject *kwnames)
 {
@@ -224,8 +243,11 @@ static SV_NEVER_INLINE PyObject *call_several(PyObject *self, PyObject *const *a
 SV_INLINE PyObject *call_quickly(PyObject *self, PyObject *const *args, size_t nargsf, PyObject *kwnames,
                                  Py_ssize_t skip, int bounded)
 {
-    if (SV_UNLIKELY(PyVectorcall_NARGS(nargsf) != 1 + skip || kwnames != NULL))
+    if (SV_UNLIKELY(PyVectorcall_NARGS(nargsf) != 1 + skip || kwnames != NULL)) {
+        if (PyVectorcall_NARGS(nargsf) == 2 + skip && kwnames == NULL)
+            return call_two(self, args, nargsf);
         return call_several(self, args, nargsf, kwnames);
+    }
     PyObject *key = args[skip], *value = NULL;
     uint64_t hash = SV_HASH_NEVER;
     if (PyUnicode_CheckExact(key))

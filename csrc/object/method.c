@@ -268,7 +268,7 @@ static PyObject *method_get(PyObject *self, PyObject *instance, PyObject *type)
     return PyObject_CallFunctionObjArgs(sv_words.bound, self, instance, NULL);
 }
 
-/* Rows are dropped at once; memos in instances see by `clears` that they must forget before they are asked again. */
+/* Memos see by `clears` that they must forget before they are asked again. */
 static PyObject *method_cache_clear(PyObject *self, PyObject *nothing)
 {
     (void)nothing;
@@ -277,6 +277,22 @@ static PyObject *method_cache_clear(PyObject *self, PyObject *nothing)
     method->clears++;
     SV_UNLOCK()
     Py_RETURN_NONE;
+}
+
+const char *sv_method_check(PyObject *self)
+{
+    sv_method *method = (sv_method *)self;
+    if (!sv_index_check(&method->index, &method->slab))
+        return "the table of instances is broken";
+    for (uint32_t handle = SV_SENTINELS; handle < method->slab.used; handle++) {
+        const sv_box *box = &method->slab.boxes[handle];
+        if ((box->key == NULL) != (box->value == NULL))
+            return "an instance without a memo, or a memo without an instance";
+        const char *wrong = box->value == NULL ? NULL : sv_store_check(&((sv_memo *)box->value)->store);
+        if (wrong != NULL)
+            return wrong;
+    }
+    return NULL;
 }
 
 /* ------------------------------------------------------------------ birth and death */

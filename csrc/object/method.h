@@ -19,4 +19,7 @@
 extern PyTypeObject *sv_method_type;
 int sv_method_setup(void);
 
+/* NULL when the method's table is sound, else what is wrong. O(n); for tests. */
+const char *sv_method_check(PyObject *method);
+
 #endif

@@ -34,12 +34,9 @@ static PySendResult ready_am_send(PyObject *self, PyObject *sent, PyObject **res
     return *result == NULL ? PYGEN_ERROR : PYGEN_RETURN;
 }
 
-/* StopIteration(value) made explicitly: a tuple or an exception as the value would be unpacked otherwise. */
-static PyObject *ready_iternext(PyObject *self)
+/* What `send` raises: StopIteration(value), made explicitly, for a tuple or an exception would be unpacked otherwise. */
+static PyObject *stop_with_steal(PyObject *outcome)
 {
-    PyObject *outcome = sv_ready_outcome(self);
-    if (outcome == NULL)
-        return NULL;
     PyObject *stop = PyObject_CallOneArg(PyExc_StopIteration, outcome);
     Py_DECREF(outcome);
     if (stop != NULL) {
@@ -49,10 +46,42 @@ static PyObject *ready_iternext(PyObject *self)
     return NULL;
 }
 
+/* What `await` goes through, and so the price of a hit: the interpreter takes the value out of the StopIteration at
+ * once. Where it normalises exceptions late it gets the bare value, else an exception without `args`. */
+static PyObject *ready_iternext(PyObject *self)
+{
+    PyObject *outcome = sv_ready_outcome(self);
+    if (outcome == NULL)
+        return NULL;
+#if PY_VERSION_HEX < 0x030C0000
+    if (PyTuple_Check(outcome) || PyExceptionInstance_Check(outcome))
+        return stop_with_steal(outcome);
+    PyErr_SetObject(PyExc_StopIteration, outcome);
+    Py_DECREF(outcome);
+    return NULL;
+#else
+    static PyObject *no_args = NULL;
+    if (no_args == NULL && (no_args = PyTuple_New(0)) == NULL) {
+        Py_DECREF(outcome);
+        return NULL;
+    }
+    PyTypeObject *type = (PyTypeObject *)PyExc_StopIteration;
+    PyObject *stop = type->tp_new(type, no_args, NULL);
+    if (stop == NULL) {
+        Py_DECREF(outcome);
+        return NULL;
+    }
+    Py_XSETREF(((PyStopIterationObject *)stop)->value, outcome);
+    PyErr_SetRaisedException(stop);
+    return NULL;
+#endif
+}
+
 static PyObject *ready_send(PyObject *self, PyObject *sent)
 {
     (void)sent;
-    return ready_iternext(self);
+    PyObject *outcome = sv_ready_outcome(self);
+    return outcome == NULL ? NULL : stop_with_steal(outcome);
 }
 
 static PyObject *ready_throw(PyObject *self, PyObject *const *args, Py_ssize_t count)

@@ -4,9 +4,10 @@
 #define PER_CHUNK 9u     /* three quarters full: then the index grows */
 #define PER_CHUNK_SMALL 6u /* half full where memory is no matter: few entries have to leave their home chunk */
 #define SMALL_CHUNKS 4096u
-#define MOVES 2u         /* chunks emptied per insertion while growing; one would be enough */
+#define MOVES 8u         /* chunks emptied per insertion while growing; one would be enough */
+#define AT_ONCE 1024u    /* a table of so many chunks is emptied by one insertion: that takes microseconds */
 #define LONG_PROBE 24u   /* chunks passed by one insertion: time to doubt the multiplier */
-#define HURRY 16u        /* chunks emptied instead while insertions pass many: the doubt has to wait for the move */
+#define HURRY 64u        /* chunks emptied instead while insertions pass many: the doubt has to wait for the move */
 #define GOLDEN UINT64_C(0x9E3779B97F4A7C15)
 
 static _Alignas(64) sv_chunk no_chunks[FIRST_CHUNKS]; /* what an index without memory looks at; never written */
@@ -191,7 +192,7 @@ void sv_index_insert_slow(sv_index *index, const sv_box *boxes, uint64_t hash, s
     if (index->calm > 0)
         index->calm--;
     if (SV_UNLIKELY(index->old.chunks != NULL))
-        move_some(index, boxes, passed > LONG_PROBE ? HURRY : MOVES);
+        move_some(index, boxes, index->old.mask < AT_ONCE ? AT_ONCE : passed > LONG_PROBE ? HURRY : MOVES);
     else if (SV_UNLIKELY(passed > LONG_PROBE && index->calm == 0))
         doubt_multiplier(index, boxes, hash);
 }

@@ -11,7 +11,8 @@
  * tombstones. The count is as wide as a handle, so it never saturates: a flood of equal hashes leaves no trace once it
  * is gone. A preferred slot in the chunk is tried before the twelve tags are compared.
  *
- * Growth moves a few chunks per insertion from the old table to the new one: no insertion pays for all. When one
+ * Growth moves a few chunks per insertion from the old table to the new one: no insertion pays for all (a small table
+ * moves at once). When one
  * insertion has to pass many chunks although the hashes differ (crafted keys), the index moves to another multiplier.
  *
  * The caller guarantees: `reserve` succeeded before each `insert`; the hash in a box stays the hash under which its

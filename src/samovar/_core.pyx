@@ -35,6 +35,7 @@ cdef extern from "object/memoized.h":
 cdef extern from "object/method.h":
     int sv_method_setup() except -3
     PyTypeObject *sv_method_type
+    const char *sv_method_check(PyObject *method)
 cdef extern from "Python.h":
     void Py_INCREF(object)
 
@@ -84,11 +85,15 @@ cdef sv_store *store_of(memo) except NULL:
 
 
 def check(memo):
-    """Validate the whole native structure behind a memoized function.
+    """Validate the whole native structure behind a memoized function or a cached method.
 
     Returns True; raises AssertionError with what is wrong. O(n). For tests.
     """
-    cdef const char *wrong = sv_store_check(store_of(memo))
+    cdef const char *wrong
+    if isinstance(memo, MethodMemo):
+        wrong = sv_method_check(<PyObject *>memo)
+    else:
+        wrong = sv_store_check(store_of(memo))
     if wrong != NULL:
         raise AssertionError(wrong.decode())
     return True

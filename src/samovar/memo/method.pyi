@@ -28,7 +28,8 @@ class BoundMemo(Generic[_S, _P, _R]):
     def __init__(self, func: MethodMemo[_S, _P, _R], instance: _S) -> None: ...
     __self__: _S
     __func__: MethodMemo[_S, _P, _R]
-    __wrapped__: Callable[Concatenate[_S, _P], _R]
+    @property
+    def __wrapped__(self) -> Callable[_P, _R]: ...
     __name__: str
     __qualname__: str
     def __call__(self, *args: _P.args, **kwargs: _P.kwargs) -> _R: ...
@@ -47,7 +48,8 @@ class AsyncBoundMemo(Generic[_S, _P, _R]):
     def __init__(self, func: AsyncMethodMemo[_S, _P, _R], instance: _S) -> None: ...
     __self__: _S
     __func__: AsyncMethodMemo[_S, _P, _R]
-    __wrapped__: Callable[Concatenate[_S, _P], Coroutine[Any, Any, _R]]
+    @property
+    def __wrapped__(self) -> Callable[_P, Coroutine[Any, Any, _R]]: ...
     __name__: str
     __qualname__: str
     def __call__(self, *args: _P.args, **kwargs: _P.kwargs) -> _Answer[_R]: ...
