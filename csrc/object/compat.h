@@ -12,6 +12,11 @@
 #error "samovar needs CPython 3.11 or newer"
 #endif
 
+/* Before 3.12 an exception may travel as its type and a bare value; it becomes an object where somebody looks. */
+#if PY_VERSION_HEX < 0x030C0000
+#define SV_EXCEPTIONS_NORMALISED_LATE 1
+#endif
+
 /* A lock per object: nothing where a global lock serialises anyway. Code between the two may call Python; the
  * interpreter may then let other threads in, so whoever calls out re-checks the store's epoch on either build. */
 #ifdef Py_GIL_DISABLED

@@ -41,22 +41,17 @@ PyObject *sv_flight_new(uint64_t leader)
 
 /* ------------------------------------------------------------------ waiting */
 
-static sv_flight *waits_for_locked(uint64_t thread)
-{
-    for (waiter *one = everybody; one != NULL; one = one->next)
-        if (one->thread == thread)
-            return one->flight;
-    return NULL;
-}
-
-/* A thread waits for one flight at a time, and every edge was checked when it was drawn: the walk ends. */
+/* Every edge was checked when it was drawn, so the walk ends. A thread waits for more than one flight when a signal
+ * handler that interrupted its wait waits for another. */
 static int closes_circle_locked(const sv_flight *flight, uint64_t me)
 {
-    while (flight != NULL && flight->state == FLYING) {
-        if (flight->leader == me)
+    if (flight->state != FLYING)
+        return 0;
+    if (flight->leader == me)
+        return 1;
+    for (waiter *one = everybody; one != NULL; one = one->next)
+        if (one->thread == flight->leader && closes_circle_locked(one->flight, me))
             return 1;
-        flight = waits_for_locked(flight->leader);
-    }
     return 0;
 }
 

@@ -418,6 +418,15 @@ void sv_memo_dealloc(PyObject *self)
     Py_TRASHCAN_END
 }
 
+const char *sv_memo_check(PyObject *self)
+{
+    const char *wrong;
+    SV_LOCK(self)
+    wrong = sv_store_check(&((sv_memo *)self)->store);
+    SV_UNLOCK()
+    return wrong;
+}
+
 /* ------------------------------------------------------------------ the methods of functools */
 
 static PyObject *memo_cache_info(PyObject *self, PyObject *nothing)

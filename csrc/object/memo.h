@@ -38,6 +38,9 @@ typedef struct sv_memo {
 extern PyTypeObject *sv_memo_type;
 int sv_memo_setup(void);
 
+/* NULL when the whole structure is sound, else what is wrong. O(n); for tests. */
+const char *sv_memo_check(PyObject *memo);
+
 /* Slots that subtypes name again: a heap type does not inherit them quietly. */
 int sv_memo_traverse(PyObject *self, visitproc visit, void *arg);
 int sv_memo_clear(PyObject *self);

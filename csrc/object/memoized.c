@@ -503,7 +503,7 @@ static PyType_Spec memoized_spec = {
     .name = "samovar._core.Memoized",
     .basicsize = sizeof(sv_memo),
     .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_VECTORCALL |
-             Py_TPFLAGS_METHOD_DESCRIPTOR | Py_TPFLAGS_IMMUTABLETYPE,
+             Py_TPFLAGS_IMMUTABLETYPE, /* METHOD_DESCRIPTOR is inherited, with tp_descr_get */
     .slots = memoized_slots,
 };
 

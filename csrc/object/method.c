@@ -279,20 +279,28 @@ static PyObject *method_cache_clear(PyObject *self, PyObject *nothing)
     Py_RETURN_NONE;
 }
 
-const char *sv_method_check(PyObject *self)
+static const char *check_locked(sv_method *method)
 {
-    sv_method *method = (sv_method *)self;
     if (!sv_index_check(&method->index, &method->slab))
         return "the table of instances is broken";
     for (uint32_t handle = SV_SENTINELS; handle < method->slab.used; handle++) {
         const sv_box *box = &method->slab.boxes[handle];
         if ((box->key == NULL) != (box->value == NULL))
             return "an instance without a memo, or a memo without an instance";
-        const char *wrong = box->value == NULL ? NULL : sv_store_check(&((sv_memo *)box->value)->store);
+        const char *wrong = box->value == NULL ? NULL : sv_memo_check(box->value);
         if (wrong != NULL)
             return wrong;
     }
     return NULL;
+}
+
+const char *sv_method_check(PyObject *self)
+{
+    const char *wrong;
+    SV_LOCK(self)
+    wrong = check_locked((sv_method *)self);
+    SV_UNLOCK()
+    return wrong;
 }
 
 /* ------------------------------------------------------------------ birth and death */
@@ -506,8 +514,8 @@ static PyType_Slot instance_memo_slots[] = {
 static PyType_Spec instance_memo_spec = {
     .name = "samovar._core.InstanceMemo",
     .basicsize = sizeof(instance_memo),
-    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_HAVE_VECTORCALL | Py_TPFLAGS_METHOD_DESCRIPTOR |
-             Py_TPFLAGS_DISALLOW_INSTANTIATION | Py_TPFLAGS_IMMUTABLETYPE,
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_HAVE_VECTORCALL |
+             Py_TPFLAGS_DISALLOW_INSTANTIATION | Py_TPFLAGS_IMMUTABLETYPE, /* METHOD_DESCRIPTOR is inherited */
     .slots = instance_memo_slots,
 };
 

@@ -53,7 +53,7 @@ static PyObject *ready_iternext(PyObject *self)
     PyObject *outcome = sv_ready_outcome(self);
     if (outcome == NULL)
         return NULL;
-#if PY_VERSION_HEX < 0x030C0000
+#ifdef SV_EXCEPTIONS_NORMALISED_LATE
     if (PyTuple_Check(outcome) || PyExceptionInstance_Check(outcome))
         return stop_with_steal(outcome);
     PyErr_SetObject(PyExc_StopIteration, outcome);

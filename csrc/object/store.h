@@ -24,6 +24,7 @@
 #include "pure/lru.h"
 
 #define SV_UNBOUNDED UINT64_MAX
+#define SV_FAR_BOXES 16384u /* half a megabyte of them */
 
 typedef struct sv_load {
     uint64_t leader;     /* sv_thread_number, or 0 when a task of an event loop leads */
@@ -77,6 +78,13 @@ SV_INLINE sv_handle sv_store_pop_oldest(sv_store *store)
     boxes[SV_LRU_CHAIN].prev = next;
     boxes[next].next = SV_LRU_CHAIN;
     sv_index_erase(&store->index, boxes[oldest].hash, oldest);
+    if (store->slab.used > SV_FAR_BOXES) { /* larger than the near caches: ask for what the next eviction will want */
+        const sv_box *soon = &boxes[next];
+        SV_PREFETCH(&boxes[soon->prev]);
+        SV_PREFETCH(soon->key);
+        SV_PREFETCH(soon->value);
+        sv_index_prefetch(&store->index, soon->hash);
+    }
     store->counts.evictions++;
     store->moves++;
     return oldest;

@@ -46,7 +46,7 @@ typedef struct sv_rule {
     /* Every entry goes at once; ghosts and frequencies may be kept or dropped, chains must be empty. */
     void (*clear)(sv_policy *policy, sv_slab *slab);
 
-    /* Handles in the order in which they would be offered to a reader, best kept first: SV_NONE starts, SV_NONE ends. */
+    /* Handles in the order in which they would be offered to a reader, best kept first; SV_NONE starts and ends. */
     sv_handle (*walk)(const sv_policy *policy, const sv_slab *slab, sv_handle after);
 } sv_rule;
 

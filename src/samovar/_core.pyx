@@ -13,7 +13,6 @@ cdef extern from "object/ready.h":
 cdef extern from "object/store.h":
     ctypedef struct sv_store:
         pass
-    const char *sv_store_check(const sv_store *store)
     size_t sv_store_bytes(const sv_store *store)
 cdef extern from "object/memo.h":
     int sv_memo_setup() except -3
@@ -29,6 +28,7 @@ cdef extern from "object/memo.h":
         PyObject *bound
         PyObject *left_behind
     sv_memo_words sv_words
+    const char *sv_memo_check(PyObject *memo)
 cdef extern from "object/memoized.h":
     int sv_memoized_setup() except -3
     PyTypeObject *sv_memoized_type
@@ -93,7 +93,8 @@ def check(memo):
     if isinstance(memo, MethodMemo):
         wrong = sv_method_check(<PyObject *>memo)
     else:
-        wrong = sv_store_check(store_of(memo))
+        store_of(memo)
+        wrong = sv_memo_check(<PyObject *>memo)
     if wrong != NULL:
         raise AssertionError(wrong.decode())
     return True

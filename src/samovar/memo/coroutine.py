@@ -13,6 +13,7 @@ would wait for A, while A waits (through any number of others) for B, computes i
 """
 
 import asyncio
+import contextlib
 import os
 import threading
 from contextvars import ContextVar
@@ -93,7 +94,8 @@ class Flight:
             self.memo._settle(self.number, self, value, False)
             self._end(_LANDED, value=value)
         finally:
-            _inside.reset(token)
+            with contextlib.suppress(ValueError):  # thrown away with its loop, in whatever context that happens
+                _inside.reset(token)
 
     def _end(self, state, value=None, error=None):
         with _tower:
@@ -227,11 +229,18 @@ async def refresh(memo, fn, key, args, kwargs):
     return flight.outcome()
 
 
+def _fetch(task):
+    """Look at what ended a load's task, so that asyncio does not report what the callers are told anyway."""
+    if not task.cancelled():
+        task.exception()
+
+
 async def _lead(flight, number, loop, fn, args, kwargs):
     """Run the load in a task of its own, and wait for it like everybody else."""
     flight.number = number
     try:
         flight.task = loop.create_task(flight.run(fn, args, kwargs))
+        flight.task.add_done_callback(_fetch)
     except BaseException:
         flight.abandon()
         raise
