@@ -1,0 +1,165 @@
+"""Inference that must survive decoration: every line is a claim that mypy --strict and pyright must agree with."""
+from __future__ import annotations
+
+import asyncio
+import copy
+from functools import partial
+from collections.abc import Hashable
+from typing import Generic, TypeVar, assert_type
+
+from samovar import Stats, cache, cached_method, lru_cache, memoize
+
+T = TypeVar("T")
+
+
+@lru_cache
+def bare(x: int, *, loud: bool = False) -> str: return "!" * x
+@lru_cache(maxsize=10, typed=True)
+def sized(x: int) -> str: return str(x)
+@lru_cache(None)
+def unbounded(x: int) -> str: return str(x)
+@cache
+def forever(x: int) -> str: return str(x)
+@cache
+async def coro(x: int) -> str: return str(x)
+@memoize
+def memo(x: int, y: str = "") -> list[int]: return [x]
+def by_x(x: int, y: str = "") -> int: return x
+@memoize(maxsize=7, key=by_x, cache_exceptions=(KeyError, ValueError), copy=copy.copy)
+def memo_args(x: int, y: str = "") -> list[int]: return [x]
+@memoize
+async def amemo(x: int) -> list[int]: return [x]
+@memoize(maxsize=None, cache_exceptions=LookupError)
+async def amemo_args(x: int) -> list[int]: return [x]
+@memoize
+def generic(x: T) -> list[T]: return [x]
+
+direct = memoize(len, maxsize=3)
+
+assert_type(bare(3, loud=True), str)
+assert_type(sized(3), str)
+assert_type(unbounded(3), str)
+assert_type(forever(3), str)
+assert_type(memo(3, y="a"), list[int])
+assert_type(memo_args(3), list[int])
+assert_type(direct("abc"), int)
+assert_type(memo.cache_info().hits, int)
+assert_type(memo.cache_stats(), Stats)
+assert_type(memo.cache_stats().hit_ratio, float)
+assert_type(memo.cache_contains(3, y="z"), bool)
+assert_type(memo.cache_invalidate(3), bool)
+assert_type(memo.cache_refresh(3), list[int])
+assert_type(memo.cache_key(3), Hashable)
+assert_type(memo.cache_parameters()["maxsize"], int | None)
+memo.cache_set([1], 3, "x")
+memo.cache_clear()
+assert_type(list(map(sized, [1, 2])), list[str])
+assert_type(partial(memo, 3)(y="a"), list[int])
+assert_type(generic("a"), list[str])
+bare.cache_clear()
+bare.__wrapped__(3)
+memo.__name__
+
+
+class Tea:
+    @lru_cache
+    def method(self, x: int) -> str: return str(x)
+    @lru_cache(maxsize=None)
+    def method_args(self, x: int) -> str: return str(x)
+    @cache
+    def method_cache(self, x: int) -> str: return str(x)
+    @memoize
+    def method_memo(self, x: int) -> str: return str(x)
+    @memoize(maxsize=3)
+    async def method_amemo(self, x: int) -> str: return str(x)
+    @classmethod
+    @lru_cache
+    def for_class(cls, x: int) -> str: return str(x)
+    @classmethod
+    @memoize(maxsize=3)
+    def for_class_memo(cls, x: int) -> str: return str(x)
+    @staticmethod
+    @lru_cache
+    def static(x: int) -> str: return str(x)
+    @staticmethod
+    @memoize(maxsize=2)
+    def static_memo(x: int) -> str: return str(x)
+    @cached_method
+    def own(self, x: int) -> str: return str(x)
+    @cached_method(maxsize=3, typed=True)
+    def own_args(self, x: int) -> str: return str(x)
+    @cached_method
+    async def own_async(self, x: int) -> str: return str(x)
+    @cached_method(maxsize=None)
+    async def own_async_args(self, x: int) -> str: return str(x)
+    @property
+    @cached_method
+    def whole(self) -> str: return "x"
+    @property
+    @lru_cache
+    def whole_lru(self) -> str: return "x"
+
+
+class Green(Tea):
+    def own(self, x: int) -> str:  # type: ignore[override]  # pyright: ignore[reportIncompatibleVariableOverride]
+        return super().own(x)
+
+
+tea = Tea()
+assert_type(tea.method(3), str)
+assert_type(Tea.method(tea, 3), str)
+assert_type(tea.method_args(3), str)
+assert_type(tea.method_cache(x=3), str)
+assert_type(tea.method_memo(3), str)
+assert_type(Green().method_memo(3), str)
+assert_type(tea.for_class(3), str)
+assert_type(Tea.for_class(3), str)
+assert_type(Green.for_class(3), str)
+assert_type(Tea.for_class_memo(x=3), str)
+assert_type(Tea.static(3), str)
+assert_type(tea.static(3), str)
+assert_type(tea.static_memo(3), str)
+assert_type(tea.own(3), str)
+assert_type(Tea.own(tea, 3), str)
+assert_type(tea.own_args(x=3), str)
+assert_type(tea.whole, str)
+assert_type(tea.whole_lru, str)
+tea.method.cache_clear()
+tea.method_memo.cache_invalidate(tea, 3)
+Tea.method_memo.cache_invalidate(tea, 3)
+tea.own.cache_invalidate(3)
+tea.own.cache_set("x", 3)
+assert_type(tea.own.cache_refresh(3), str)
+assert_type(tea.own.__wrapped__(3), str)
+assert_type(tea.own.cache_info().currsize, int)
+assert_type(tea.own.cache_stats(), Stats)
+Tea.own.cache_clear()
+
+
+class Box(Generic[T]):
+    def __init__(self, item: T) -> None: self.item = item
+    @cached_method
+    def get(self, default: T) -> T: return self.item or default
+    @memoize
+    def pair(self, other: T) -> tuple[T, T]: return self.item, other
+
+
+assert_type(Box(1).get(3), int)
+assert_type(Box(1).pair(3), tuple[int, int])
+
+
+async def main() -> None:
+    assert_type(await coro(3), str)
+    assert_type(await amemo(3), list[int])
+    assert_type(await amemo_args(x=3), list[int])
+    assert_type(await asyncio.create_task(amemo(3)), list[int])
+    assert_type(await asyncio.wait_for(amemo(3), 1), list[int])
+    both = await asyncio.gather(amemo(3), coro(2))
+    assert_type(both, tuple[list[int], str])
+    assert_type(await amemo.cache_refresh(3), list[int])
+    amemo.cache_set([3], 3)
+    assert_type(await tea.method_amemo(3), str)
+    assert_type(await tea.own_async(3), str)
+    assert_type(await tea.own_async_args(x=3), str)
+    assert_type(await Tea.own_async(tea, 3), str)
+    tea.own_async.cache_set("x", 3)

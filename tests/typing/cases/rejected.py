@@ -1,0 +1,43 @@
+"""Mistakes that both checkers must find: each carries the complaint, and an unused complaint is an error."""
+from samovar import cached_method, lru_cache, memoize
+
+
+@lru_cache
+def sized(x: int) -> str: return str(x)
+@memoize
+def memo(x: int, y: str = "") -> list[int]: return [x]
+@memoize(maxsize=3)
+async def amemo(x: int) -> list[int]: return [x]
+
+
+class Tea:
+    @cached_method
+    def own(self, x: int) -> str: return str(x)
+    @lru_cache
+    def shared(self, x: int) -> str: return str(x)
+    @classmethod
+    @memoize
+    def for_class(cls, x: int) -> str: return str(x)
+
+
+tea = Tea()
+sized("x")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+sized()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+sized(1, 2)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+sized(z=1)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+memo(1, y=2)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+memo.cache_contains("x")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+memo.cache_set("not a list", 1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+amemo("x")  # type: ignore[arg-type, unused-coroutine]  # pyright: ignore[reportArgumentType, reportUnusedCoroutine]
+amemo(1).upper()  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
+tea.own("x")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+tea.own(tea, 1)  # type: ignore[call-arg, arg-type]  # pyright: ignore[reportCallIssue]
+tea.own.cache_invalidate(tea)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+tea.shared("x")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+Tea.shared(1, 1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+Tea.for_class("x")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+memoize(3)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportArgumentType]
+memoize(maxsize="many")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
+memoize(cache_exceptions=ValueError())  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
+lru_cache(maxsize="many")  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportArgumentType]
+sized.cache_nothing()  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
