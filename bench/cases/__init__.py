@@ -1,0 +1,19 @@
+"""The cases, in the order of the table: one question per module, and each module says what its numbers mean."""
+
+from __future__ import annotations
+
+from bench.cases import awaited, evictions, fill, hits, identifiers, large, memory, methods, shapes, zipf
+from bench.cases.contest import Case
+
+CASES: tuple[Case, ...] = (
+    *hits.CASES,
+    *shapes.CASES,
+    *methods.CASES,
+    *large.CASES,
+    *evictions.CASES,
+    *fill.CASES,
+    *zipf.CASES,
+    *awaited.CASES,
+    *memory.CASES,
+    *identifiers.CASES,
+)
