@@ -29,6 +29,7 @@ DIRECTIVES = {
     "wraparound": False,
     "initializedcheck": False,
     "embedsignature": False,
+    "freethreading_compatible": True,  # stands while tests/storm are green on a free-threaded build
     "autotestdict": False,
 }
 UNIX = ["-std=c11", "-fvisibility=hidden", "-fno-strict-aliasing"]
