@@ -334,11 +334,46 @@ MAKERS = ["lru_cache(None)", "lru_cache(100)", "cache", "memoize(maxsize=None)",
           "memoize(maxsize=None, typed=True)", "memoize(maxsize=None, key=lambda n: n)"]
 
 
-@pytest.mark.skipif(sys.version_info[:2] == (3, 12),
-                    reason="3.12 counts the C stack and stops far below 5,000, functools earlier still")
+@pytest.mark.skipif(sys.version_info >= (3, 12), reason="from 3.12 on the interpreter itself stops below 5,000: see below")
 @pytest.mark.parametrize("make", MAKERS)
 def test_recursion_five_thousand_deep_computes(make):
     assert fresh_python("import samovar._core\n" + DEEP, make).strip() == "done"
+
+
+AS_DEEP = """
+import functools, sys, threading
+import samovar
+sys.setrecursionlimit(200_000)
+threading.stack_size(512 * 1024 * 1024)
+
+def deepest(make):
+    @make
+    def total(n):
+        return n + total(n - 1) if n else 0
+    low, high = 1, 6000  # low computes, high does not
+    while high - low > 1:
+        middle = (low + high) // 2
+        total.cache_clear()
+        try:
+            total(middle)
+            low = middle
+        except RecursionError:
+            high = middle
+    return low
+
+def main():
+    ours, theirs = deepest(eval(sys.argv[1], vars(samovar))), deepest(functools.lru_cache(None))
+    print("done" if ours >= theirs else f"only {ours} deep, functools {theirs}")
+
+thread = threading.Thread(target=main)
+thread.start()
+thread.join()
+"""
+
+
+@pytest.mark.parametrize("make", MAKERS)
+def test_recursion_goes_as_deep_as_in_functools(make):
+    assert fresh_python("import samovar._core\n" + AS_DEEP, make).strip() == "done"
 
 
 ENDLESS = """
