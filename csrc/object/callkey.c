@@ -4,15 +4,11 @@
 
 PyTypeObject *sv_callkey_type = NULL, *sv_flatkey_type = NULL;
 
-#define SALT_TYPE UINT64_C(0x589965CC75374CC3)
-
 /* ------------------------------------------------------------------ reading a call */
-
-SV_INLINE uint64_t never_never(uint64_t hash) { return hash - (hash == SV_HASH_NEVER); }
 
 static int fold_values(uint64_t *state, PyObject *const *values, Py_ssize_t count, int rules, Py_ssize_t *failed)
 {
-    uint64_t acc = *state;
+    uint64_t acc = *state, first = 0;
     for (Py_ssize_t i = 0; i < count; i++) {
         uint64_t hash;
         if (SV_UNLIKELY(sv_hash_of(values[i], &hash) != SV_OK)) {
@@ -20,10 +16,15 @@ static int fold_values(uint64_t *state, PyObject *const *values, Py_ssize_t coun
                 *failed = i;
             return SV_RAISED;
         }
-        acc = sv_fold(acc ^ hash, SV_SALT_VALUE);
         if (rules & SV_TYPED)
-            acc = sv_fold(acc ^ (uint64_t)((uintptr_t)Py_TYPE(values[i]) >> 4), SALT_TYPE);
+            acc = sv_fold_pair(acc, hash, (uint64_t)((uintptr_t)Py_TYPE(values[i]) >> 4));
+        else if (i % 2)
+            acc = sv_fold_pair(acc, first, hash);
+        else
+            first = hash;
     }
+    if (!(rules & SV_TYPED) && count % 2)
+        acc = sv_fold(acc ^ first, SV_SALT_VALUE);
     *state = acc;
     return SV_OK;
 }
@@ -66,7 +67,7 @@ int sv_asked_read(sv_asked *asked, PyObject *const *values, Py_ssize_t positiona
     }
     if (fold_values(&state, values, asked->count, rules, failed) != SV_OK)
         return SV_RAISED;
-    asked->hash = never_never(state);
+    asked->hash = state >> 1;
     return SV_OK;
 }
 
@@ -129,7 +130,7 @@ static SV_NOINLINE int call_equals_slowly(const sv_asked *asked, sv_callkey *key
 
 static int call_equals(const sv_asked *asked, sv_callkey *key)
 {
-    if (Py_SIZE(key) != asked->count || key->hash != asked->hash)
+    if (Py_SIZE(key) != asked->count)
         return 0;
     if (SV_UNLIKELY(key->kwnames != asked->kwnames))
         return call_equals_slowly(asked, key);
@@ -163,18 +164,56 @@ int sv_asked_equals(const sv_asked *asked, PyObject *stored)
 
 /* ------------------------------------------------------------------ the key object */
 
+/* Keys of two values that died, kept for the next: a miss that evicts makes one and drops one. */
+#define MOST_SPARE 16
+typedef struct spares {
+    int count;
+    sv_callkey *keys[MOST_SPARE];
+} spares;
+#if defined(Py_GIL_DISABLED) || defined(SV_DEBUG) /* its allocator has lists for each thread; a sanitizer wants to see the ends */
+static int take_spare(spares *some, PyTypeObject *type, sv_callkey **key) { return (void)some, (void)type, (void)key, 0; }
+static int keep_spare(spares *some, sv_callkey *key) { return (void)some, (void)key, 0; }
+#else
+static int take_spare(spares *some, PyTypeObject *type, sv_callkey **key)
+{
+    if (some->count == 0)
+        return 0;
+    *key = some->keys[--some->count];
+    PyObject_InitVar((PyVarObject *)*key, type, 2);
+    return 1;
+}
+static int keep_spare(spares *some, sv_callkey *key)
+{
+    if (Py_SIZE(key) != 2 || some->count == MOST_SPARE)
+        return 0;
+    some->keys[some->count++] = key;
+    return 1;
+}
+#endif
+static spares spare_flat, spare_traced;
+
+static int is_traced(const sv_asked *asked) /* kwnames holds strings only: no cycle goes through it */
+{
+    for (Py_ssize_t i = 0; i < asked->count; i++)
+        if (PyType_IS_GC(Py_TYPE(asked->values[i])))
+            return 1;
+    return 0;
+}
+
 PyObject *sv_asked_key(const sv_asked *asked)
 {
     if (asked->bare)
         return Py_NewRef(asked->values[0]);
-    int traced = 0; /* kwnames holds strings only: no cycle goes through it */
-    for (Py_ssize_t i = 0; i < asked->count; i++)
-        traced |= PyType_IS_GC(Py_TYPE(asked->values[i]));
-    sv_callkey *key = traced ? PyObject_GC_NewVar(sv_callkey, sv_callkey_type, asked->count)
-                             : PyObject_NewVar(sv_callkey, sv_flatkey_type, asked->count);
+    sv_callkey *key;
+    int traced = is_traced(asked), two = asked->count == 2;
+    if (!traced) {
+        if (!two || !take_spare(&spare_flat, sv_flatkey_type, &key))
+            key = PyObject_NewVar(sv_callkey, sv_flatkey_type, asked->count);
+    } else if (!two || !take_spare(&spare_traced, sv_callkey_type, &key)) {
+        key = PyObject_GC_NewVar(sv_callkey, sv_callkey_type, asked->count);
+    }
     if (key == NULL)
         return NULL;
-    key->hash = asked->hash;
     key->kwnames = Py_XNewRef(asked->kwnames);
     for (Py_ssize_t i = 0; i < asked->count; i++)
         key->values[i] = Py_NewRef(asked->values[i]);
@@ -188,10 +227,19 @@ void sv_asked_from_key(sv_asked *asked, PyObject **key, uint64_t hash, int rules
     if (sv_is_callkey(*key)) {
         sv_callkey *call = (sv_callkey *)*key;
         *asked = (sv_asked){.values = call->values, .count = Py_SIZE(call), .kwnames = call->kwnames, .rules = rules,
-                            .hash = call->hash};
+                            .hash = hash};
         return;
     }
     *asked = (sv_asked){.values = key, .count = 1, .bare = 1, .rules = rules, .hash = hash};
+}
+
+int sv_asked_reread(sv_asked *asked, PyObject **key, int rules)
+{
+    sv_asked_from_key(asked, key, 0, rules);
+    if (asked->bare)
+        return sv_hash_of(*key, &asked->hash);
+    Py_ssize_t named = asked->kwnames == NULL ? 0 : PyTuple_GET_SIZE(asked->kwnames);
+    return sv_asked_read(asked, asked->values, asked->count - named, asked->kwnames, rules, NULL);
 }
 
 static PyObject *tuple_from(PyObject *const *values, Py_ssize_t count)
@@ -246,7 +294,8 @@ static void callkey_dealloc(PyObject *self)
     Py_XDECREF(key->kwnames);
     for (Py_ssize_t i = 0; i < Py_SIZE(key); i++)
         Py_DECREF(key->values[i]);
-    type->tp_free(self);
+    if (!keep_spare(&spare_traced, key))
+        type->tp_free(self);
     Py_DECREF(type);
     Py_TRASHCAN_END
 }
@@ -259,7 +308,8 @@ static void flatkey_dealloc(PyObject *self)
     Py_XDECREF(key->kwnames);
     for (Py_ssize_t i = 0; i < Py_SIZE(key); i++)
         Py_DECREF(key->values[i]);
-    PyObject_Free(self);
+    if (!keep_spare(&spare_flat, key))
+        PyObject_Free(self);
     Py_DECREF(type);
 }
 

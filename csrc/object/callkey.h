@@ -18,7 +18,6 @@
 typedef struct sv_callkey {
     PyObject_VAR_HEAD     /* ob_size: number of values */
     PyObject *kwnames;    /* tuple of str, or NULL */
-    uint64_t hash;
     PyObject *values[1];  /* positional, then keyword values */
 } sv_callkey;
 
@@ -49,8 +48,11 @@ int sv_asked_equals(const sv_asked *asked, PyObject *stored);
 /* The key object to store: new reference, or NULL with MemoryError. May run the garbage collector. */
 PyObject *sv_asked_key(const sv_asked *asked);
 
-/* Describe a stored key again, as the call that it came from. Borrowed from the key. */
+/* Describe a stored key again, as the call that it came from; its hash is known. Borrowed from the key. */
 void sv_asked_from_key(sv_asked *asked, PyObject **key, uint64_t hash, int rules);
+
+/* The same, but hash it anew. SV_OK or SV_RAISED. */
+int sv_asked_reread(sv_asked *asked, PyObject **key, int rules);
 
 /* The public face of a key, for users: a hashable, new reference. */
 PyObject *sv_asked_public(const sv_asked *asked);
@@ -89,8 +91,8 @@ SV_INLINE int sv_equal_quickly(PyObject *a, PyObject *b)
                memcmp(PyUnicode_DATA(a), PyUnicode_DATA(b),
                       (size_t)PyUnicode_GET_LENGTH(a) * (size_t)PyUnicode_KIND(a)) == 0;
     }
-    if (PyLong_CheckExact(a) && sv_int_is_compact(a) && sv_int_is_compact(b))
-        return sv_int_value(a) == sv_int_value(b);
+    if (PyLong_CheckExact(a) && sv_int_is_compact(a))
+        return sv_int_equals_short(a, b);
     return -1;
 }
 
@@ -102,11 +104,8 @@ SV_INLINE int sv_hash_quickly(PyObject *value, uint64_t *hash)
         *hash = (uint64_t)known;
         return known != -1;
     }
-    if (PyLong_CheckExact(value) && sv_int_is_compact(value)) {
-        Py_ssize_t number = sv_int_value(value);
-        *hash = (uint64_t)(number - (number == -1));
-        return 1;
-    }
+    if (PyLong_CheckExact(value))
+        return sv_int_short_hash(value, hash);
     if (Py_TYPE(value)->tp_hash == PyBaseObject_Type.tp_hash) {
         *hash = (uint64_t)sv_identity_hash(value);
         return 1;
@@ -118,6 +117,15 @@ SV_INLINE int sv_hash_quickly(PyObject *value, uint64_t *hash)
 #define SV_SALT_START UINT64_C(0xA0761D6478BD642F)
 #define SV_SALT_VALUE UINT64_C(0xE7037ED1A0B428DB)
 #define SV_SALT_NAME UINT64_C(0x8EBC6AF09C88C6E3)
+#define SV_SALT_SECOND UINT64_C(0x589965CC75374CC3)
+
+/* Untyped values go into the state by twos, one multiplication each. A factor of zero would swallow the other value;
+ * the hash of a number is shorter than 61 bits, and no such hash makes the first pair's factors zero: SV_SALT_START and
+ * SV_SALT_SECOND begin with bits that differ. The last state is halved: then it is never SV_HASH_NEVER. */
+SV_INLINE uint64_t sv_fold_pair(uint64_t state, uint64_t first, uint64_t second)
+{
+    return sv_fold(state ^ first, SV_SALT_SECOND ^ second);
+}
 
 /* sv_asked_read without running Python code, for calls with other than one bare argument of an untyped memo. 1 done,
  * 0 do it the slow way. */
@@ -138,8 +146,14 @@ SV_INLINE int sv_asked_read_quickly(sv_asked *asked, PyObject *const *values, Py
             state = sv_fold(state ^ (uint64_t)known, SV_SALT_NAME);
         }
     }
-    for (Py_ssize_t i = 0; i < count; i++) {
-        if (!sv_hash_quickly(values[i], &hash))
+    Py_ssize_t at = 0;
+    for (uint64_t second; at + 1 < count; at += 2) {
+        if (!sv_hash_quickly(values[at], &hash) || !sv_hash_quickly(values[at + 1], &second))
+            return 0;
+        state = sv_fold_pair(state, hash, second);
+    }
+    if (at < count) {
+        if (!sv_hash_quickly(values[at], &hash))
             return 0;
         state = sv_fold(state ^ hash, SV_SALT_VALUE);
     }
@@ -148,7 +162,7 @@ SV_INLINE int sv_asked_read_quickly(sv_asked *asked, PyObject *const *values, Py
     asked->kwnames = kwnames;
     asked->bare = 0;
     asked->rules = rules;
-    asked->hash = state - (state == SV_HASH_NEVER);
+    asked->hash = state >> 1;
     return 1;
 }
 
@@ -170,15 +184,13 @@ SV_INLINE int sv_pair_hash_quickly(PyObject *const *values, uint64_t *hash)
     uint64_t first, second;
     if (SV_UNLIKELY(!sv_hash_quickly(values[0], &first)) || SV_UNLIKELY(!sv_hash_quickly(values[1], &second)))
         return 0;
-    uint64_t state = sv_fold((SV_SALT_START + 2) ^ first, SV_SALT_VALUE);
-    state = sv_fold(state ^ second, SV_SALT_VALUE);
-    *hash = state - (state == SV_HASH_NEVER);
+    *hash = sv_fold_pair(SV_SALT_START + 2, first, second) >> 1;
     return 1;
 }
 SV_INLINE int sv_same_or_equal_int(PyObject *stored, PyObject *value)
 {
-    return stored == value || (PyLong_CheckExact(stored) && PyLong_CheckExact(value) && sv_int_is_compact(stored) &&
-                               sv_int_is_compact(value) && sv_int_value(stored) == sv_int_value(value));
+    return stored == value || (PyLong_CheckExact(stored) && PyLong_CheckExact(value) && sv_int_is_compact(value) &&
+                               sv_int_equals_short(value, stored));
 }
 SV_INLINE int sv_pair_equals_quickly(PyObject *const *values, PyObject *stored)
 {

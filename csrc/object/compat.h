@@ -54,6 +54,40 @@ SV_INLINE Py_ssize_t sv_int_value(PyObject *number)
 }
 #endif
 
+/* The hash of an exact int if it is short. 1 or 0. */
+SV_INLINE int sv_int_short_hash(PyObject *number, uint64_t *hash)
+{
+    /* One digit or none, not negative: zero has a digit too. */
+#if PY_VERSION_HEX < 0x030C0000
+    if (SV_LIKELY((size_t)Py_SIZE(number) <= 1)) {
+        *hash = ((PyLongObject *)number)->ob_digit[0];
+        return 1;
+    }
+#elif PY_VERSION_HEX < 0x030F0000
+    const struct _PyLongValue *parts = &((PyLongObject *)number)->long_value;
+    if (SV_LIKELY((parts->lv_tag & ~(uintptr_t)0xD) == 0)) { /* above three flags the number of digits; 2: negative */
+        *hash = parts->ob_digit[0];
+        return 1;
+    }
+#endif
+    if (SV_UNLIKELY(!sv_int_is_compact(number)))
+        return 0;
+    Py_ssize_t value = sv_int_value(number);
+    *hash = (uint64_t)(value - (value == -1));
+    return 1;
+}
+
+/* Whether an exact int that is short equals another exact int. */
+SV_INLINE int sv_int_equals_short(PyObject *number, PyObject *other)
+{
+#if PY_VERSION_HEX < 0x030C0000
+    return Py_SIZE(number) == Py_SIZE(other) &&
+           ((PyLongObject *)number)->ob_digit[0] == ((PyLongObject *)other)->ob_digit[0];
+#else
+    return sv_int_is_compact(other) && sv_int_value(number) == sv_int_value(other);
+#endif
+}
+
 /* A string's hash if it was computed already, else -1. */
 SV_INLINE Py_hash_t sv_str_known_hash(PyObject *text)
 {

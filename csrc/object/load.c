@@ -58,24 +58,22 @@ PyObject *sv_memo_answer_steal(sv_memo *memo, PyObject *stored)
 
 /* ------------------------------------------------------------------ misses, each caller for itself */
 
-/* Store what the function returned, as functools does it: if the key is there by now, that value stays. */
-SV_NEVER_INLINE PyObject *sv_memo_keep(sv_memo *memo, const sv_asked *asked, uint64_t epoch, uint64_t fences, PyObject *value)
+static SV_NEVER_INLINE PyObject *keep_key_steal(sv_memo *memo, const sv_asked *asked, PyObject *key, uint64_t epoch,
+                                                uint64_t fences, PyObject *value)
 {
     sv_pouch pouch;
     SV_POUCH_EMPTY(&pouch);
-    PyObject *key = sv_asked_key(asked);
-    int status = key == NULL ? SV_RAISED : SV_OK;
+    int status = SV_OK, there = 0;
     SV_LOCK(memo)
     sv_store *store = &memo->store;
     sv_handle found;
-    int there = 0;
-    if (SV_UNLIKELY(status == SV_OK && store->epoch != epoch))
+    if (store->epoch != epoch)
         there = sv_store_find(store, asked, &found);
-    if (SV_UNLIKELY(there < 0))
+    if (there < 0)
         status = there;
-    else if (status == SV_OK && !there && SV_LIKELY(store->fences == fences || !(memo->flags & SV_EXPLAIN))) {
+    else if (!there && (store->fences == fences || !(memo->flags & SV_EXPLAIN))) {
         status = sv_store_insert(store, key, asked->hash, value, &pouch);
-        if (SV_LIKELY(status == SV_OK)) {
+        if (status == SV_OK) {
             key = NULL;
             Py_INCREF(value);
         }
@@ -88,6 +86,29 @@ SV_NEVER_INLINE PyObject *sv_memo_keep(sv_memo *memo, const sv_asked *asked, uin
     Py_DECREF(value);
     sv_store_error(status);
     return NULL;
+}
+
+/* Store what the function returned, as functools does it: if the key is there by now, that value stays. */
+SV_NEVER_INLINE PyObject *sv_memo_keep(sv_memo *memo, const sv_asked *asked, uint64_t epoch, uint64_t fences, PyObject *value)
+{
+    sv_store *store = &memo->store;
+    PyObject *key = sv_asked_key(asked);
+    if (SV_UNLIKELY(key == NULL)) {
+        Py_DECREF(value);
+        return NULL;
+    }
+    int displaced;
+    sv_departed gone;
+    SV_LOCK(memo)
+    displaced = store->epoch == epoch && store->fences == fences && sv_store_may_displace(store);
+    if (SV_LIKELY(displaced))
+        gone = sv_store_displace_steal(store, key, asked->hash, Py_NewRef(value));
+    SV_UNLOCK()
+    if (SV_UNLIKELY(!displaced))
+        return keep_key_steal(memo, asked, key, epoch, fences, value);
+    Py_DECREF(gone.key);
+    Py_DECREF(gone.value);
+    return value;
 }
 
 /* The function raised: remember the exception if it is one of those that the memo remembers. */

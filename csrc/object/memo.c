@@ -121,6 +121,18 @@ static PyObject *call_other(sv_memo *memo, PyObject *const *args, size_t nargsf,
     return answer;
 }
 
+/* The function ended, well or with an exception, and the store is not full or was changed meanwhile. */
+static SV_NEVER_INLINE PyObject *keep_one(sv_memo *memo, PyObject *key, uint64_t hash, uint64_t epoch, uint64_t fences,
+                                          PyObject *value)
+{
+    sv_asked asked;
+    sv_asked_from_key(&asked, &key, hash, memo->rules);
+    if (SV_LIKELY(value != NULL))
+        return sv_memo_keep(memo, &asked, epoch, fences, value);
+    sv_memo_keep_error(memo, &asked, epoch, fences);
+    return NULL;
+}
+
 /* One bare argument, not found in its preferred slot. One look at its home chunk finds it, or mostly shows that it is
  * absent: then no key has to be compared, and the way to the function and back is short. */
 static SV_NEVER_INLINE PyObject *call_one(PyObject *self, PyObject *const *args, size_t nargsf, uint64_t hash)
@@ -158,28 +170,18 @@ static SV_NEVER_INLINE PyObject *call_one(PyObject *self, PyObject *const *args,
     value = sv_memo_call_fn(memo, args, nargsf, NULL);
     if (memo->flags & SV_COALESCE)
         return sv_memo_settle_steal(memo, number, value);
-    if (SV_UNLIKELY(value == NULL || store->epoch != epoch)) {
-        sv_asked asked;
-        sv_asked_from_key(&asked, &key, hash, memo->rules);
-        if (value != NULL)
-            return sv_memo_keep(memo, &asked, epoch, fences, value);
-        sv_memo_keep_error(memo, &asked, epoch, fences);
-        return NULL;
-    }
-    sv_pouch pouch;
-    SV_POUCH_EMPTY(&pouch);
+    int displaced = 0;
+    sv_departed gone;
     SV_LOCK(memo)
-    if (SV_LIKELY(store->epoch == epoch))
-        status = sv_store_insert(store, Py_NewRef(key), hash, Py_NewRef(value), &pouch);
+    displaced = value != NULL && store->epoch == epoch && store->fences == fences && sv_store_may_displace(store);
+    if (SV_LIKELY(displaced))
+        gone = sv_store_displace_steal(store, Py_NewRef(key), hash, Py_NewRef(value));
     SV_UNLOCK()
-    sv_pouch_drop(&pouch);
-    if (SV_LIKELY(status == SV_OK))
-        return value;
-    Py_DECREF(key);
-    Py_DECREF(value);
-    Py_DECREF(value);
-    sv_store_error(status);
-    return NULL;
+    if (SV_UNLIKELY(!displaced))
+        return keep_one(memo, key, hash, epoch, fences, value);
+    Py_DECREF(gone.key);
+    Py_DECREF(gone.value);
+    return value;
 }
 
 /* One bare argument whose hash is not at hand. This, call_one and call_several are apart from the commonest hit, so that
@@ -201,7 +203,8 @@ static SV_NEVER_INLINE PyObject *call_two(PyObject *self, PyObject *const *args,
     uint64_t hash;
     if (SV_LIKELY(sv_pair_hash_quickly(values, &hash))) {
         SV_LOCK(self)
-        sv_handle handle = sv_index_guess(&store->index, store->slab.boxes, hash);
+        int absent;
+        sv_handle handle = sv_index_home(&store->index, store->slab.boxes, hash, &absent);
         if (SV_LIKELY(handle != SV_NONE && sv_pair_equals_quickly(values, store->slab.boxes[handle].key)))
             value = hit_locked(store, handle, store->maxsize != SV_UNBOUNDED);
         SV_UNLOCK()
@@ -249,20 +252,21 @@ SV_INLINE PyObject *call_quickly(PyObject *self, PyObject *const *args, size_t n
         return call_several(self, args, nargsf, kwnames);
     }
     PyObject *key = args[skip], *value = NULL;
-    uint64_t hash = SV_HASH_NEVER;
-    if (PyUnicode_CheckExact(key))
-        hash = (uint64_t)sv_str_known_hash(key); /* -1 is SV_HASH_NEVER */
-    else if (PyLong_CheckExact(key) && sv_int_is_compact(key))
-        hash = (uint64_t)sv_int_value(key);
-    if (SV_UNLIKELY(hash == SV_HASH_NEVER))
+    uint64_t hash;
+    if (PyUnicode_CheckExact(key)) {
+        hash = (uint64_t)sv_str_known_hash(key); /* -1: not computed yet */
+        if (SV_UNLIKELY(hash == SV_HASH_NEVER))
+            return call_unhashed(self, args, nargsf);
+    } else if (SV_UNLIKELY(!PyLong_CheckExact(key) || !sv_int_short_hash(key, &hash))) {
         return call_unhashed(self, args, nargsf);
+    }
     SV_LOCK(self)
     sv_store *store = &((sv_memo *)self)->store;
     sv_handle handle = sv_index_guess(&store->index, store->slab.boxes, hash);
     if (SV_LIKELY(handle != SV_NONE)) {
         PyObject *stored = store->slab.boxes[handle].key;
-        if (SV_LIKELY(stored == key) || (PyLong_CheckExact(stored) && PyLong_CheckExact(key) &&
-                                         sv_int_is_compact(stored) && (uint64_t)sv_int_value(stored) == hash))
+        if (SV_LIKELY(stored == key) ||
+            (PyLong_CheckExact(stored) && PyLong_CheckExact(key) && sv_int_equals_short(key, stored)))
             value = hit_locked(store, handle, bounded);
     }
     SV_UNLOCK()

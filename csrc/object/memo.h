@@ -69,11 +69,14 @@ PyObject *sv_memo_new(PyTypeObject *type, PyObject *fn, const sv_memo_options *o
  * memo again from C without end, so its depth is counted here. */
 SV_INLINE PyObject *sv_memo_call_fn(sv_memo *memo, PyObject *const *args, size_t nargsf, PyObject *kwnames)
 {
+    PyObject *fn = memo->fn;
     if (SV_LIKELY(!(memo->flags & SV_GUARD)))
-        return ((PyFunctionObject *)memo->fn)->vectorcall(memo->fn, args, nargsf, kwnames);
+        return ((PyFunctionObject *)fn)->vectorcall(fn, args, nargsf, kwnames);
     if (Py_EnterRecursiveCall(" in a memoized function"))
         return NULL;
-    PyObject *value = PyObject_Vectorcall(memo->fn, args, nargsf, kwnames);
+    PyObject *value = PyCFunction_CheckExact(fn) && ((PyCFunctionObject *)fn)->vectorcall != NULL
+                          ? ((PyCFunctionObject *)fn)->vectorcall(fn, args, nargsf, kwnames)
+                          : PyObject_Vectorcall(fn, args, nargsf, kwnames);
     Py_LeaveRecursiveCall();
     return value;
 }

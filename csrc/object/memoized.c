@@ -187,16 +187,6 @@ static PyObject *cache_stats(PyObject *self, PyObject *nothing)
 
 /* ------------------------------------------------------------------ the protocol of a load, for coroutines */
 
-/* Describe a key object that sv_asked_key made. */
-static int ask_key(sv_memo *memo, PyObject **key, sv_asked *asked)
-{
-    uint64_t hash = 0;
-    if (!sv_is_callkey(*key) && sv_hash_of(*key, &hash) != SV_OK)
-        return SV_RAISED;
-    sv_asked_from_key(asked, key, hash, memo->rules);
-    return SV_OK;
-}
-
 static int want(const char *verb, Py_ssize_t wanted, Py_ssize_t given)
 {
     if (wanted == given)
@@ -214,7 +204,7 @@ static PyObject *protocol_join(PyObject *self, PyObject *const *args, Py_ssize_t
     PyObject *key = args[0], *thing = NULL;
     sv_asked asked;
     sv_handle handle;
-    if (ask_key(memo, &key, &asked) != SV_OK)
+    if (sv_asked_reread(&asked, &key, memo->rules) != SV_OK)
         return NULL;
     PyObject *consumed = Py_NewRef(key); /* find_or_key makes none: we have one */
     int status;
@@ -264,7 +254,7 @@ static PyObject *protocol_again(PyObject *self, PyObject *const *args, Py_ssize_
     PyObject *key = args[0];
     sv_asked asked;
     uint32_t number;
-    if (ask_key((sv_memo *)self, &key, &asked) != SV_OK ||
+    if (sv_asked_reread(&asked, &key, ((sv_memo *)self)->rules) != SV_OK ||
         begin_refresh((sv_memo *)self, &asked, 0, args[1], &number) != SV_OK)
         return NULL;
     return PyLong_FromUnsignedLong(number);
@@ -364,7 +354,7 @@ static PyObject *protocol_keep(PyObject *self, PyObject *const *args, Py_ssize_t
     sv_handle handle;
     int status, raises = PyObject_IsTrue(args[2]);
     uint64_t fences = PyLong_AsUnsignedLongLong(args[3]);
-    if (raises < 0 || PyErr_Occurred() || ask_key(memo, &key, &asked) != SV_OK)
+    if (raises < 0 || PyErr_Occurred() || sv_asked_reread(&asked, &key, memo->rules) != SV_OK)
         return NULL;
     PyObject *stored, *consumed;
     sv_pouch pouch;

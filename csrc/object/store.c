@@ -6,7 +6,7 @@
 
 int sv_store_open(sv_store *store, uint64_t maxsize, const sv_rule *rule, uint64_t seed)
 {
-    *store = (sv_store){.maxsize = maxsize};
+    *store = (sv_store){.maxsize = maxsize, .brim = UINT32_MAX};
     if (sv_slab_open(&store->slab) != SV_OK)
         return SV_NOMEM;
     sv_index_open(&store->index, seed);
@@ -15,6 +15,8 @@ int sv_store_open(sv_store *store, uint64_t maxsize, const sv_rule *rule, uint64
     store->policy = sv_calloc(1, rule->state_size);
     if (store->policy != NULL && rule->open(store->policy, &store->slab, maxsize, seed) == SV_OK) {
         store->policy->rule = rule;
+        if (rule == &sv_lru_rule && maxsize > 0 && maxsize < UINT32_MAX)
+            store->brim = (uint32_t)maxsize;
         return SV_OK;
     }
     sv_free(store->policy);
@@ -128,7 +130,7 @@ static void index_insert(sv_store *store, uint64_t hash, sv_handle handle)
 
 /* ------------------------------------------------------------------ entries */
 
-int sv_store_insert_slow(sv_store *store, PyObject *key, uint64_t hash, PyObject *value, sv_pouch *pouch)
+int sv_store_insert(sv_store *store, PyObject *key, uint64_t hash, PyObject *value, sv_pouch *pouch)
 {
     sv_handle handle;
     int status = reserve(store);
@@ -431,6 +433,8 @@ const char *sv_store_check(const sv_store *store)
 {
     if (store->maxsize != SV_UNBOUNDED && store->current > store->maxsize)
         return "more entries than maxsize";
+    if (store->brim != UINT32_MAX && (store->brim != store->maxsize || store->policy->rule != &sv_lru_rule))
+        return "brim is not where an exact LRU is full";
     if (!sv_index_check(&store->index, &store->slab))
         return "the index is broken";
     const char *wrong = check_boxes(store);

@@ -47,6 +47,7 @@ typedef struct sv_store {
     uint64_t maxsize;    /* SV_UNBOUNDED: nothing is ever evicted and no order is kept */
     sv_counts counts;
     uint32_t current;    /* entries with a value */
+    uint32_t brim;       /* `current` of a full store under exact LRU, else UINT32_MAX */
     uint32_t refreshing; /* loads whose entry has a value */
     uint32_t loads_size;
     uint32_t loads_free;  /* first free number, or loads_size */
@@ -92,22 +93,29 @@ SV_INLINE sv_handle sv_store_pop_oldest(sv_store *store)
 
 /* Store a new entry; the key is not in the store. SV_OK, SV_NOMEM or SV_FULL; key and value are stolen on success
  * only. Evicts if the store is full: what leaves is in the pouch. */
-int sv_store_insert_slow(sv_store *store, PyObject *key, uint64_t hash, PyObject *value, sv_pouch *pouch);
-SV_INLINE int sv_store_insert(sv_store *store, PyObject *key, uint64_t hash, PyObject *value, sv_pouch *pouch)
+int sv_store_insert(sv_store *store, PyObject *key, uint64_t hash, PyObject *value, sv_pouch *pouch);
+
+/* The short way of the commonest insertion, into a store that is full and under exact LRU: the box of the oldest entry
+ * and its place in the index are used again, no memory is asked for. The entry that left is the caller's. */
+typedef struct sv_departed {
+    PyObject *key, *value;
+} sv_departed;
+SV_INLINE int sv_store_may_displace(const sv_store *store)
 {
-    if (SV_UNLIKELY(store->current < store->maxsize || store->refreshing || store->policy->rule != &sv_lru_rule))
-        return sv_store_insert_slow(store, key, hash, value, pouch);
-    sv_handle handle = sv_store_pop_oldest(store); /* its box and its place in the index are used again: no memory */
+    return store->current == store->brim && store->refreshing == 0;
+}
+SV_INLINE sv_departed sv_store_displace_steal(sv_store *store, PyObject *key, uint64_t hash, PyObject *value)
+{
+    sv_handle handle = sv_store_pop_oldest(store);
     sv_box *box = &store->slab.boxes[handle];
-    sv_pouch_put_steal(pouch, box->key);
-    sv_pouch_put_steal(pouch, box->value);
+    sv_departed gone = {box->key, box->value};
     box->key = key;
     box->value = value;
     box->hash = hash;
     sv_index_insert(&store->index, store->slab.boxes, hash, handle);
     sv_chain_push(&store->slab, SV_LRU_CHAIN, handle);
     store->epoch++;
-    return SV_OK;
+    return gone;
 }
 
 /* Give an entry this value (stolen): fill it if it was loading, else replace. Loads that run for it are fenced off. */
