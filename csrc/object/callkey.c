@@ -170,7 +170,7 @@ typedef struct spares {
     int count;
     sv_callkey *keys[MOST_SPARE];
 } spares;
-#if defined(Py_GIL_DISABLED) || defined(SV_DEBUG) /* its allocator has lists for each thread; a sanitizer wants to see the ends */
+#if defined(Py_GIL_DISABLED) || defined(SV_DEBUG) /* an allocator with lists for each thread; a sanitizer sees the ends */
 static int take_spare(spares *some, PyTypeObject *type, sv_callkey **key) { return (void)some, (void)type, (void)key, 0; }
 static int keep_spare(spares *some, sv_callkey *key) { return (void)some, (void)key, 0; }
 #else
