@@ -11,8 +11,9 @@
 #ifndef SV_CALLKEY_H
 #define SV_CALLKEY_H
 
+#include "refs.h" /* before all others: Python.h wants to be first */
+
 #include "pure/slab.h"
-#include "refs.h"
 
 /* Two types share the struct: keys of values that the garbage collector need not see (numbers, strings) are flat. */
 typedef struct sv_callkey {

@@ -23,7 +23,7 @@
 #define SV_LOCK(object) Py_BEGIN_CRITICAL_SECTION(object);
 #define SV_UNLOCK() Py_END_CRITICAL_SECTION();
 #else
-#define SV_LOCK(object) {
+#define SV_LOCK(object) { (void)(object);
 #define SV_UNLOCK() }
 #endif
 

@@ -72,7 +72,7 @@ static SV_NEVER_INLINE PyObject *keep_key_steal(sv_memo *memo, const sv_asked *a
     if (there < 0)
         status = there;
     else if (!there && (store->fences == fences || !(memo->flags & SV_EXPLAIN))) {
-        status = sv_store_insert(store, key, asked->hash, value, &pouch);
+        status = sv_store_insert(store, key, asked->hash, value, NULL, &pouch);
         if (status == SV_OK) {
             key = NULL;
             Py_INCREF(value);
@@ -174,7 +174,7 @@ static SV_NOINLINE PyObject *settle_error(sv_memo *memo, uint32_t number)
     }
     SV_LOCK(memo)
     memo->store.counts.failures++;
-    sv_store_settle_steal(&memo->store, number, stored, &pouch);
+    sv_store_settle_steal(&memo->store, number, stored, NULL, &pouch);
     flight = sv_store_end(&memo->store, number);
     SV_UNLOCK()
     if (flight != NULL) {
@@ -198,7 +198,7 @@ SV_NEVER_INLINE PyObject *sv_memo_settle_steal(sv_memo *memo, uint32_t number, P
     SV_POUCH_EMPTY(&pouch);
     PyObject *flight;
     SV_LOCK(memo)
-    sv_store_settle_steal(&memo->store, number, Py_NewRef(value), &pouch);
+    sv_store_settle_steal(&memo->store, number, Py_NewRef(value), NULL, &pouch);
     flight = sv_store_end(&memo->store, number);
     SV_UNLOCK()
     if (SV_UNLIKELY(flight != NULL)) {
@@ -278,7 +278,7 @@ static SV_NEVER_INLINE PyObject *settle_inside_steal(sv_memo *memo, const place 
     sv_store *store = &memo->store;
     memo->store.counts.loads++;
     if (outer->number < store->loads_size && store->loads[outer->number].serial == outer->serial)
-        sv_store_settle_steal(store, outer->number, Py_NewRef(value), &pouch);
+        sv_store_settle_steal(store, outer->number, Py_NewRef(value), NULL, &pouch);
     SV_UNLOCK()
     sv_pouch_drop(&pouch);
     return memo->copy == NULL ? value : sv_memo_answer_steal(memo, value);

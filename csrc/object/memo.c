@@ -334,7 +334,8 @@ PyObject *sv_memo_new(PyTypeObject *type, PyObject *fn, const sv_memo_options *o
         return NULL;
     uint64_t maxsize = options->maxsize < 0 ? SV_UNBOUNDED : (uint64_t)options->maxsize;
     memo->vectorcall = call_destroyed;
-    if (sv_store_open(&memo->store, maxsize, &sv_lru_rule, (uint64_t)(uintptr_t)memo) != SV_OK) {
+    if (sv_store_open(&memo->store, maxsize, maxsize == SV_UNBOUNDED ? NULL : &sv_lru_rule, maxsize,
+                      (uint64_t)(uintptr_t)memo) != SV_OK) {
         Py_DECREF(memo);
         return PyErr_NoMemory();
     }
@@ -389,7 +390,7 @@ int sv_memo_traverse(PyObject *self, visitproc visit, void *arg)
 int sv_memo_clear(PyObject *self)
 {
     sv_memo *memo = (sv_memo *)self;
-    sv_spill spill = {{0}};
+    sv_spill spill = {.departed = SV_NONE};
     if (memo->store.slab.boxes != NULL)
         sv_store_clear(&memo->store, &spill); /* without memory: the entries stay until the end */
     memo->vectorcall = call_destroyed;
@@ -454,7 +455,7 @@ static PyObject *memo_cache_clear(PyObject *self, PyObject *nothing)
 {
     (void)nothing;
     sv_memo *memo = (sv_memo *)self;
-    sv_spill spill = {{0}};
+    sv_spill spill = {.departed = SV_NONE};
     int status;
     SV_LOCK(self)
     status = sv_store_clear(&memo->store, &spill);

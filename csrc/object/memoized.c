@@ -51,7 +51,7 @@ static PyObject *cache_invalidate(PyObject *self, PyObject *const *args, Py_ssiz
     }
     if (found == 1) {
         found = memo->store.slab.boxes[handle].value != NULL;
-        sv_store_remove(&memo->store, handle, &pouch);
+        sv_store_remove(&memo->store, handle, SV_DELETED, &pouch);
     }
     SV_UNLOCK()
     sv_pouch_drop(&pouch);
@@ -74,11 +74,11 @@ static int set_value(sv_memo *memo, const sv_asked *asked, PyObject *value)
     if (status >= 0)
         memo->store.fences++;
     if (status == 1) {
-        sv_store_set_steal(&memo->store, handle, stored, &pouch);
-        stored = NULL;
-        status = SV_OK;
+        status = sv_store_set_steal(&memo->store, handle, stored, NULL, &pouch);
+        if (status == SV_OK)
+            stored = NULL;
     } else if (status == 0) {
-        status = sv_store_insert(&memo->store, key, asked->hash, stored, &pouch);
+        status = sv_store_insert(&memo->store, key, asked->hash, stored, NULL, &pouch);
         if (status == SV_OK)
             key = stored = NULL;
     }
@@ -276,7 +276,7 @@ static void settle(sv_memo *memo, PyObject *number_object, PyObject *flight, PyO
     sv_store *store = &memo->store;
     if (number < store->loads_size && store->loads[number].serial != 0 && store->loads[number].flight == flight) {
         store->counts.failures += (what & FAILURE) != 0;
-        sv_store_settle_steal(store, (uint32_t)number, stored, &pouch);
+        sv_store_settle_steal(store, (uint32_t)number, stored, NULL, &pouch);
         if (what & ENDED)
             sv_pouch_put_steal(&pouch, sv_store_end(store, (uint32_t)number));
     } else {
@@ -366,7 +366,7 @@ static PyObject *protocol_keep(PyObject *self, PyObject *const *args, Py_ssize_t
     memo->store.counts.failures += (uint64_t)raises;
     status = stored == NULL ? 1 : sv_memo_find_or_key_locked(memo, &asked, &handle, &consumed);
     if (status == 0 && memo->store.fences == fences) {
-        status = sv_store_insert(&memo->store, consumed, asked.hash, stored, &pouch);
+        status = sv_store_insert(&memo->store, consumed, asked.hash, stored, NULL, &pouch);
         if (status == SV_OK)
             consumed = stored = NULL;
     } else if (status == 1) {

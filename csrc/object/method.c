@@ -366,7 +366,7 @@ static int method_traverse(PyObject *self, visitproc visit, void *arg)
 static int method_clear(PyObject *self)
 {
     sv_method *method = (sv_method *)self;
-    sv_spill spill = {{0}};
+    sv_spill spill = {.departed = SV_NONE};
     sv_slab fresh;
     if (method->slab.boxes != NULL && sv_slab_open(&fresh) == SV_OK) {
         spill.slab = method->slab;
@@ -386,7 +386,7 @@ static void method_dealloc(PyObject *self)
     if (method->weakrefs != NULL)
         PyObject_ClearWeakRefs(self);
     Py_CLEAR(method->dict);
-    sv_spill spill = {method->slab};
+    sv_spill spill = {.slab = method->slab};
     method->slab = (sv_slab){0};
     sv_index_close(&method->index);
     sv_spill_drop(&spill);

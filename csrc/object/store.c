@@ -4,16 +4,16 @@
 
 #define MOST_PASSES 100
 
-int sv_store_open(sv_store *store, uint64_t maxsize, const sv_rule *rule, uint64_t seed)
+int sv_store_open(sv_store *store, uint64_t maxsize, const sv_rule *rule, uint64_t capacity, uint64_t seed)
 {
     *store = (sv_store){.maxsize = maxsize, .brim = UINT32_MAX};
     if (sv_slab_open(&store->slab) != SV_OK)
         return SV_NOMEM;
     sv_index_open(&store->index, seed);
-    if (maxsize == SV_UNBOUNDED)
+    if (rule == NULL)
         return SV_OK;
     store->policy = sv_calloc(1, rule->state_size);
-    if (store->policy != NULL && rule->open(store->policy, &store->slab, maxsize, seed) == SV_OK) {
+    if (store->policy != NULL && rule->open(store->policy, &store->slab, capacity, seed) == SV_OK) {
         store->policy->rule = rule;
         if (rule == &sv_lru_rule && maxsize > 0 && maxsize < UINT32_MAX)
             store->brim = (uint32_t)maxsize;
@@ -24,6 +24,18 @@ int sv_store_open(sv_store *store, uint64_t maxsize, const sv_rule *rule, uint64
     sv_slab_close(&store->slab);
     *store = (sv_store){0};
     return SV_NOMEM;
+}
+
+int sv_store_keep_ledger(sv_store *store, uint64_t maxweight, uint64_t seed)
+{
+    sv_ledger *ledger = sv_malloc(sizeof(*ledger));
+    if (ledger == NULL)
+        return SV_NOMEM;
+    sv_ledger_open(ledger, 0, seed);
+    ledger->maxweight = maxweight;
+    store->ledger = ledger;
+    store->brim = UINT32_MAX; /* no short ways: every entry has a line */
+    return SV_OK;
 }
 
 int sv_store_error(int status)
@@ -66,17 +78,21 @@ again:;
     return 0;
 }
 
-/* ------------------------------------------------------------------ eviction */
+/* ------------------------------------------------------------------ order */
 
-static void enter(sv_store *store, sv_handle handle)
+static void enter(sv_store *store, sv_handle handle, uint32_t weight)
 {
     store->current++;
+    if (store->ledger != NULL && handle < store->ledger->weights_room) {
+        store->ledger->weights[handle] = weight;
+        store->ledger->weight += weight;
+    }
     if (store->policy == NULL)
         return;
     if (SV_LIKELY(store->policy->rule == &sv_lru_rule))
         sv_chain_push(&store->slab, SV_LRU_CHAIN, handle);
     else
-        store->policy->rule->enter(store->policy, &store->slab, handle, 1);
+        store->policy->rule->enter(store->policy, &store->slab, handle, weight);
 }
 
 static void leave(sv_store *store, sv_handle handle)
@@ -87,6 +103,7 @@ static void leave(sv_store *store, sv_handle handle)
 }
 
 static void fence_off(sv_store *store, sv_handle handle);
+static void depart(sv_store *store, sv_handle handle, sv_cause cause);
 
 /* The victim is out of the chains and the index; its box is still taken and holds nothing. */
 static sv_handle evict(sv_store *store, uint64_t newcomer, sv_pouch *pouch)
@@ -102,6 +119,8 @@ static sv_handle evict(sv_store *store, uint64_t newcomer, sv_pouch *pouch)
     }
     if (SV_UNLIKELY(store->refreshing))
         fence_off(store, victim);
+    if (store->ledger != NULL)
+        store->ledger->gone[SV_EVICTED]++;
     sv_box *box = &store->slab.boxes[victim];
     sv_pouch_put_steal(pouch, box->key);
     sv_pouch_put_steal(pouch, box->value);
@@ -109,15 +128,35 @@ static sv_handle evict(sv_store *store, uint64_t newcomer, sv_pouch *pouch)
     return victim;
 }
 
-/* Room for one more box and one more index slot, and in the rule's side arrays. */
-static int reserve(sv_store *store)
+/* With a ledger: evict until so many more entries, of this weight together, have room. */
+static void make_room(sv_store *store, uint64_t newcomer, uint32_t more, uint32_t weight)
+{
+    const sv_ledger *ledger = store->ledger;
+    while (store->current > 0 && ((uint64_t)store->current + more > store->maxsize ||
+                                  (ledger->maxweight != SV_UNBOUNDED && ledger->weight + weight > ledger->maxweight))) {
+        sv_handle victim = store->policy->rule->victim(store->policy, &store->slab, newcomer);
+        store->counts.evictions++;
+        sv_store_take_victim(store, victim, SV_EVICTED);
+    }
+}
+
+/* Room for one more box and one more index slot, and in the side arrays of rule and ledger. */
+static int reserve(sv_store *store, const sv_line *line)
 {
     int status = sv_slab_reserve(&store->slab);
     if (SV_LIKELY(status == SV_OK))
         status = sv_index_reserve(&store->index);
     if (SV_UNLIKELY(status == SV_OK && store->policy != NULL && store->policy->rule->reserve != NULL))
         status = store->policy->rule->reserve(store->policy, store->slab.capacity);
+    if (line != NULL && status == SV_OK)
+        status = sv_ledger_reserve(store->ledger, store->slab.capacity, line->terms, line->tags);
     return status;
+}
+
+/* Boxes that can be taken without memory. */
+static uint32_t spare_boxes(const sv_store *store)
+{
+    return store->slab.capacity - SV_SENTINELS - store->slab.live;
 }
 
 /* While the index grows, an insertion moves other entries too. */
@@ -130,60 +169,127 @@ static void index_insert(sv_store *store, uint64_t hash, sv_handle handle)
 
 /* ------------------------------------------------------------------ entries */
 
-int sv_store_insert(sv_store *store, PyObject *key, uint64_t hash, PyObject *value, sv_pouch *pouch)
+static void write_line(sv_store *store, sv_handle handle, sv_line *line)
+{
+    if (line != NULL)
+        sv_tags_release_steal(sv_ledger_write(store->ledger, handle, line, store->slab.boxes[handle].value == Py_None));
+}
+
+int sv_store_insert(sv_store *store, PyObject *key, uint64_t hash, PyObject *value, sv_line *line, sv_pouch *pouch)
 {
     sv_handle handle;
-    int status = reserve(store);
+    int status = reserve(store, line);
     if (SV_UNLIKELY(status != SV_OK))
         return status;
-    if (store->current >= store->maxsize)
-        handle = evict(store, hash, pouch); /* its box is used again at once */
-    else
+    if (line != NULL) {
+        make_room(store, hash, 1, line->weight);
         handle = sv_slab_take(&store->slab);
+    } else if (store->current >= store->maxsize) {
+        handle = evict(store, hash, pouch); /* its box is used again at once */
+    } else {
+        handle = sv_slab_take(&store->slab);
+    }
     sv_box *box = &store->slab.boxes[handle];
     box->key = key;
     box->value = value;
     box->hash = hash;
     index_insert(store, hash, handle);
-    enter(store, handle);
+    enter(store, handle, line == NULL ? 1 : line->weight);
+    write_line(store, handle, line);
     store->epoch++;
     return SV_OK;
 }
 
-static void fill(sv_store *store, sv_handle handle, PyObject *value, sv_pouch *pouch)
+static void fill(sv_store *store, sv_handle handle, PyObject *value, sv_line *line, sv_pouch *pouch)
 {
-    if (SV_LIKELY(store->current >= store->maxsize))
-        sv_slab_give(&store->slab, evict(store, store->slab.boxes[handle].hash, pouch));
+    uint64_t hash = store->slab.boxes[handle].hash;
+    if (line != NULL)
+        make_room(store, hash, 1, line->weight);
+    else if (SV_LIKELY(store->current >= store->maxsize))
+        sv_slab_give(&store->slab, evict(store, hash, pouch));
     store->slab.boxes[handle].value = value;
-    enter(store, handle);
+    enter(store, handle, line == NULL ? 1 : line->weight);
+    write_line(store, handle, line);
     store->epoch++;
 }
 
-static void put_value(sv_store *store, sv_handle handle, PyObject *value, sv_pouch *pouch)
+/* The value that another one takes the place of; a spare box lets it depart where somebody wants to know. */
+static void put_aside(sv_store *store, sv_handle handle, const PyObject *value, sv_pouch *pouch)
 {
-    sv_box *box = &store->slab.boxes[handle];
-    if (box->value == NULL) {
-        fill(store, handle, value, pouch);
+    sv_ledger *ledger = store->ledger;
+    PyObject *before = store->slab.boxes[handle].value;
+    if (ledger == NULL || before == value || ledger->on_remove == NULL) {
+        if (ledger != NULL && before != value)
+            ledger->gone[SV_REPLACED]++;
+        sv_pouch_put_steal(pouch, before);
         return;
     }
-    sv_pouch_put_steal(pouch, box->value);
-    box->value = value;
-    sv_store_touch(store, handle);
-    store->epoch++;
+    sv_handle aside = sv_slab_take(&store->slab);
+    sv_box *box = &store->slab.boxes[handle];
+    store->slab.boxes[aside] = (sv_box){.key = Py_NewRef(box->key), .value = before, .hash = box->hash};
+    sv_ledger_depart(ledger, &store->slab, aside, SV_REPLACED);
 }
 
-void sv_store_set_steal(sv_store *store, sv_handle handle, PyObject *value, sv_pouch *pouch)
+/* A replaced entry keeps its place in the order, unless it weighs something else now. */
+static void weigh_again(sv_store *store, sv_handle handle, uint32_t weight)
 {
-    fence_off(store, handle);
-    put_value(store, handle, value, pouch);
+    sv_ledger *ledger = store->ledger;
+    if (handle >= ledger->weights_room || ledger->weights[handle] == weight) {
+        sv_store_touch(store, handle);
+        return;
+    }
+    leave(store, handle);
+    ledger->weight -= ledger->weights[handle];
+    ledger->weights[handle] = 0;
+    make_room(store, store->slab.boxes[handle].hash, 1, weight);
+    enter(store, handle, weight);
 }
 
-void sv_store_remove(sv_store *store, sv_handle handle, sv_pouch *pouch)
+static int put_value(sv_store *store, sv_handle handle, PyObject *value, sv_line *line, sv_pouch *pouch)
+{
+    if (line != NULL) {
+        int status = reserve(store, line);
+        if (SV_UNLIKELY(status != SV_OK))
+            return status;
+    }
+    if (store->slab.boxes[handle].value == NULL) {
+        fill(store, handle, value, line, pouch);
+        return SV_OK;
+    }
+    put_aside(store, handle, value, pouch);
+    store->slab.boxes[handle].value = value;
+    if (line == NULL) {
+        sv_store_touch(store, handle);
+    } else {
+        weigh_again(store, handle, line->weight);
+        write_line(store, handle, line);
+    }
+    store->epoch++;
+    return SV_OK;
+}
+
+int sv_store_set_steal(sv_store *store, sv_handle handle, PyObject *value, sv_line *line, sv_pouch *pouch)
+{
+    if (line != NULL) { /* all that can fail, before anything is fenced off */
+        int status = reserve(store, line);
+        if (SV_UNLIKELY(status != SV_OK))
+            return status;
+    }
+    fence_off(store, handle);
+    return put_value(store, handle, value, line, pouch);
+}
+
+void sv_store_remove(sv_store *store, sv_handle handle, sv_cause cause, sv_pouch *pouch)
 {
     fence_off(store, handle);
     sv_box *box = &store->slab.boxes[handle];
-    if (box->value != NULL)
+    if (box->value != NULL) {
         leave(store, handle);
+        if (store->ledger != NULL) {
+            depart(store, handle, cause);
+            return;
+        }
+    }
     sv_index_erase(&store->index, box->hash, handle);
     sv_pouch_put_steal(pouch, box->key);
     sv_pouch_put_steal(pouch, box->value);
@@ -195,54 +301,96 @@ void sv_store_remove(sv_store *store, sv_handle handle, sv_pouch *pouch)
 int sv_store_clear(sv_store *store, sv_spill *spill)
 {
     sv_slab fresh;
+    sv_ledger *ledger = store->ledger;
     if (sv_slab_open(&fresh) != SV_OK)
         return SV_NOMEM;
     for (uint32_t number = 0; number < store->loads_size; number++)
         if (store->loads[number].serial != 0)
             store->loads[number].handle = SV_NONE;
-    spill->slab = store->slab;
+    *spill = (sv_spill){.slab = store->slab};
     store->slab = fresh;
     if (store->policy != NULL)
         store->policy->rule->clear(store->policy, &store->slab);
     sv_index_clear(&store->index);
+    if (ledger != NULL) {
+        spill->departed = ledger->departed;
+        spill->on_remove = Py_XNewRef(ledger->on_remove);
+        ledger->gone[SV_CLEARED] += store->current;
+        sv_ledger_forget(ledger);
+    }
     store->current = 0;
     store->refreshing = 0;
+    store->unnamed = 0;
     store->moves++;
     store->epoch++;
     return SV_OK;
 }
 
-void sv_spill_drop(sv_spill *spill)
-{
-    sv_slab slab = spill->slab;
-    spill->slab = (sv_slab){0};
-    for (uint32_t handle = SV_SENTINELS; handle < slab.used; handle++) {
-        Py_XDECREF((PyObject *)slab.boxes[handle].key);
-        Py_XDECREF((PyObject *)slab.boxes[handle].value);
-    }
-    sv_slab_close(&slab);
-}
-
 /* ------------------------------------------------------------------ loads */
 
-static void cut(sv_store *store, sv_load *load)
+static sv_stay *stay_of(const sv_store *store, sv_handle handle)
 {
-    if (store->slab.boxes[load->handle].value != NULL)
+    return store->ledger != NULL && handle < store->ledger->stays_room ? &store->ledger->stays[handle] : NULL;
+}
+
+/* The load and its entry part: it is fenced off, or about to be settled. */
+static void cut(sv_store *store, uint32_t number)
+{
+    sv_load *load = &store->loads[number];
+    if (store->slab.boxes[load->handle].value != NULL) {
+        sv_stay *stay = stay_of(store, load->handle);
         store->refreshing--;
+        if (stay != NULL && stay->load == number + 1)
+            stay->load = 0;
+        else
+            store->unnamed--;
+    }
     load->handle = SV_NONE;
+}
+
+/* Cut the loads that began before `serial` to renew this entry. */
+static void cut_renewals(sv_store *store, sv_handle handle, uint64_t serial)
+{
+    sv_stay *stay = stay_of(store, handle);
+    if (stay != NULL && stay->load != 0 && store->loads[stay->load - 1].serial < serial)
+        cut(store, stay->load - 1);
+    for (uint32_t number = 0; store->unnamed > 0 && number < store->loads_size; number++)
+        if (store->loads[number].serial != 0 && store->loads[number].serial < serial &&
+            store->loads[number].handle == handle)
+            cut(store, number);
 }
 
 /* Cut every load that runs for this entry. */
 static void fence_off(sv_store *store, sv_handle handle)
 {
     sv_box *box = &store->slab.boxes[handle];
-    if (box->value == NULL) {
+    if (box->value == NULL)
         store->loads[box->prev].handle = SV_NONE;
-        return;
-    }
-    for (uint32_t number = 0; store->refreshing > 0 && number < store->loads_size; number++)
-        if (store->loads[number].serial != 0 && store->loads[number].handle == handle)
-            cut(store, &store->loads[number]);
+    else if (store->refreshing > 0)
+        cut_renewals(store, handle, UINT64_MAX);
+}
+
+void sv_store_fence_off(sv_store *store, sv_handle handle, sv_pouch *pouch)
+{
+    if (store->slab.boxes[handle].value == NULL)
+        sv_store_remove(store, handle, SV_DELETED, pouch);
+    else
+        fence_off(store, handle);
+}
+
+uint32_t sv_store_renewal(const sv_store *store, sv_handle handle)
+{
+    sv_stay *stay = stay_of(store, handle);
+    return stay == NULL ? SV_NO_LOAD : stay->load - 1;
+}
+
+uint64_t sv_store_oldest_load(const sv_store *store)
+{
+    uint64_t oldest = UINT64_MAX;
+    for (uint32_t number = 0; number < store->loads_size; number++)
+        if (store->loads[number].serial != 0 && store->loads[number].begun < oldest)
+            oldest = store->loads[number].begun;
+    return oldest;
 }
 
 static int reserve_load(sv_store *store)
@@ -267,6 +415,7 @@ static uint32_t take_load(sv_store *store, sv_handle handle, uint64_t leader)
     store->loads_free = load->generation;
     load->leader = leader;
     load->serial = ++store->last_serial;
+    load->begun = store->ledger == NULL ? 0 : store->ledger->tags.clock;
     load->flight = NULL;
     load->handle = handle;
     load->generation = sv_fork_generation;
@@ -275,7 +424,7 @@ static uint32_t take_load(sv_store *store, sv_handle handle, uint64_t leader)
 
 int sv_store_begin(sv_store *store, PyObject *key, uint64_t hash, uint64_t leader, uint32_t *number)
 {
-    int status = reserve(store);
+    int status = reserve(store, NULL);
     if (status == SV_OK)
         status = reserve_load(store);
     if (SV_UNLIKELY(status != SV_OK))
@@ -293,17 +442,23 @@ int sv_store_begin_again(sv_store *store, sv_handle handle, uint64_t leader, uin
     if (reserve_load(store) != SV_OK)
         return SV_NOMEM;
     sv_box *box = &store->slab.boxes[handle];
-    if (box->value == NULL)
+    sv_stay *stay = stay_of(store, handle);
+    if (box->value == NULL || stay != NULL) /* one load at a time, the latest */
         fence_off(store, handle);
-    else
-        store->refreshing++;
     *number = take_load(store, handle, leader);
-    if (box->value == NULL)
+    if (box->value == NULL) {
         box->prev = *number;
+        return SV_OK;
+    }
+    store->refreshing++;
+    if (stay != NULL)
+        stay->load = *number + 1;
+    else
+        store->unnamed++;
     return SV_OK;
 }
 
-int sv_store_settle_steal(sv_store *store, uint32_t number, PyObject *value, sv_pouch *pouch)
+int sv_store_settle_steal(sv_store *store, uint32_t number, PyObject *value, sv_line *line, sv_pouch *pouch)
 {
     sv_load *load = &store->loads[number];
     sv_handle handle = load->handle;
@@ -311,22 +466,19 @@ int sv_store_settle_steal(sv_store *store, uint32_t number, PyObject *value, sv_
         sv_pouch_put_steal(pouch, value);
         return 0;
     }
-    int refreshes = store->slab.boxes[handle].value != NULL;
-    cut(store, load);
-    if (value == NULL) {
-        if (!refreshes) {
-            store->slab.boxes[handle].prev = number; /* so that fence_off finds a load that is cut already */
-            sv_store_remove(store, handle, pouch);
-        }
+    int renews = store->slab.boxes[handle].value != NULL;
+    uint64_t serial = load->serial;
+    cut(store, number);
+    if (!renews)
+        store->slab.boxes[handle].prev = number; /* so that fence_off finds a load that is cut already */
+    if (renews && value != NULL)
+        cut_renewals(store, handle, serial); /* what began earlier has read something older */
+    if (value != NULL && SV_LIKELY(put_value(store, handle, value, line, pouch) == SV_OK))
         return 1;
-    }
-    if (refreshes) /* refreshes that began earlier have read something older */
-        for (uint32_t other = 0; store->refreshing > 0 && other < store->loads_size; other++)
-            if (store->loads[other].handle == handle && store->loads[other].serial != 0 &&
-                store->loads[other].serial < load->serial)
-                cut(store, &store->loads[other]);
-    put_value(store, handle, value, pouch);
-    return 1;
+    sv_pouch_put_steal(pouch, value);
+    if (!renews)
+        sv_store_remove(store, handle, SV_DELETED, pouch);
+    return value == NULL;
 }
 
 PyObject *sv_store_end(sv_store *store, uint32_t number)
@@ -338,6 +490,76 @@ PyObject *sv_store_end(sv_store *store, uint32_t number)
     return flight;
 }
 
+/* ------------------------------------------------------------------ leaving */
+
+/* A load renews the entry that expires or is evicted now: the value leaves, the entry goes on as one that is loading. */
+static int leave_the_load(sv_store *store, sv_handle handle, uint32_t number, sv_cause cause)
+{
+    if (spare_boxes(store) < 2) /* the other one may be promised to a newcomer */
+        return 0;
+    sv_handle aside = sv_slab_take(&store->slab);
+    sv_box *box = &store->slab.boxes[handle];
+    cut(store, number);
+    cut_renewals(store, handle, UINT64_MAX);
+    sv_ledger_erase(store->ledger, handle);
+    store->slab.boxes[aside] = (sv_box){.key = Py_NewRef(box->key), .value = box->value, .hash = box->hash};
+    sv_ledger_depart(store->ledger, &store->slab, aside, cause);
+    box->value = NULL;
+    box->prev = number;
+    store->loads[number].handle = handle;
+    store->moves++;
+    store->epoch++;
+    return 1;
+}
+
+/* The entry is out of the order, not yet out of the index. */
+static void depart(sv_store *store, sv_handle handle, sv_cause cause)
+{
+    if (SV_UNLIKELY(store->refreshing > 0)) {
+        uint32_t number = sv_store_renewal(store, handle);
+        if (number != SV_NO_LOAD && (cause == SV_EVICTED || cause == SV_EXPIRED) &&
+            leave_the_load(store, handle, number, cause))
+            return;
+        fence_off(store, handle);
+    }
+    sv_index_erase(&store->index, store->slab.boxes[handle].hash, handle);
+    sv_ledger_depart(store->ledger, &store->slab, handle, cause);
+    store->moves++;
+    store->epoch++;
+}
+
+void sv_store_expire(sv_store *store, sv_handle handle, sv_state state)
+{
+    leave(store, handle);
+    depart(store, handle, state == SV_WRONG ? SV_INVALIDATED : SV_EXPIRED);
+}
+
+SV_NOINLINE void sv_store_sweep_slowly(sv_store *store, uint64_t now, uint32_t steps)
+{
+    sv_ledger *ledger = store->ledger;
+    uint32_t left = steps;
+    sv_handle due;
+    while ((due = sv_wheel_next(&ledger->wheel, now, &left)) != SV_NONE)
+        sv_store_expire(store, due, SV_PAST);
+    for (left = steps; ledger->unswept > 0 && left > 0; left--) {
+        sv_handle handle = --ledger->unswept;
+        uint64_t at;
+        if (handle >= ledger->tagged_room)
+            ledger->unswept = ledger->tagged_room;
+        else if (ledger->tagged[handle].tags != NULL &&
+                 sv_tags_moved(ledger->tagged[handle].tags, ledger->tagged[handle].seen, &at) == 1)
+            sv_store_expire(store, handle, SV_WRONG);
+    }
+}
+
+void sv_store_take_victim(sv_store *store, sv_handle victim, sv_cause cause)
+{
+    store->current--;
+    depart(store, victim, cause);
+}
+
+void sv_store_shrink(sv_store *store) { make_room(store, 0, 0, 0); }
+
 /* ------------------------------------------------------------------ for the owner's type */
 
 int sv_store_traverse(sv_store *store, visitproc visit, void *arg)
@@ -348,19 +570,26 @@ int sv_store_traverse(sv_store *store, visitproc visit, void *arg)
     }
     for (uint32_t number = 0; number < store->loads_size; number++)
         Py_VISIT(store->loads[number].flight);
-    return 0;
+    return store->ledger == NULL ? 0 : sv_ledger_traverse(store->ledger, visit, arg);
 }
 
+/* Nobody is told: whoever owned the store is gone. */
 void sv_store_close(sv_store *store)
 {
-    sv_spill spill = {store->slab};
+    sv_spill spill = {.slab = store->slab};
     sv_load *loads = store->loads;
+    sv_ledger *ledger = store->ledger;
     uint32_t size = store->loads_size;
     sv_index_close(&store->index);
     if (store->policy != NULL)
         store->policy->rule->close(store->policy);
     sv_free(store->policy);
     *store = (sv_store){0};
+    if (ledger != NULL) {
+        spill.departed = ledger->departed;
+        sv_ledger_close(ledger);
+        sv_free(ledger);
+    }
     sv_spill_drop(&spill);
     for (uint32_t number = 0; number < size; number++)
         Py_XDECREF(loads[number].flight);
@@ -370,75 +599,6 @@ void sv_store_close(sv_store *store)
 size_t sv_store_bytes(const sv_store *store)
 {
     return sv_index_bytes(&store->index) + store->slab.capacity * sizeof(sv_box) +
-           store->loads_size * sizeof(sv_load) + (store->policy ? store->policy->rule->state_size : 0);
-}
-
-static const char *check_boxes(const sv_store *store)
-{
-    uint32_t with_value = 0, loading = 0;
-    for (uint32_t handle = SV_SENTINELS; handle < store->slab.used; handle++) {
-        const sv_box *box = &store->slab.boxes[handle];
-        if (box->key == NULL) {
-            if (box->hash != SV_HASH_NEVER || box->value != NULL)
-                return "a free box is not empty";
-        } else if (box->value != NULL) {
-            with_value++;
-        } else if (box->prev >= store->loads_size || store->loads[box->prev].handle != handle) {
-            return "a loading entry has no load";
-        } else {
-            loading++;
-        }
-    }
-    if (with_value != store->current)
-        return "current does not count the entries";
-    return with_value + loading == store->slab.live ? NULL : "live does not count the boxes";
-}
-
-static const char *check_loads(const sv_store *store)
-{
-    uint32_t free_numbers = 0, taken = 0, refreshing = 0;
-    for (uint32_t at = store->loads_free; at != store->loads_size; at = store->loads[at].generation)
-        if (at > store->loads_size || store->loads[at].serial != 0 || ++free_numbers > store->loads_size)
-            return "the list of free loads is broken";
-    for (uint32_t number = 0; number < store->loads_size; number++) {
-        const sv_load *load = &store->loads[number];
-        taken += load->serial != 0;
-        if (load->handle == SV_NONE)
-            continue;
-        if (load->handle >= store->slab.used || store->slab.boxes[load->handle].key == NULL)
-            return "a load names an entry that is not there";
-        if (store->slab.boxes[load->handle].value != NULL)
-            refreshing++;
-        else if (store->slab.boxes[load->handle].prev != number)
-            return "two loads claim one loading entry";
-    }
-    if (refreshing != store->refreshing)
-        return "refreshing does not count the refreshes";
-    return taken + free_numbers == store->loads_size ? NULL : "a load's number is lost";
-}
-
-static const char *check_order(const sv_store *store)
-{
-    uint32_t seen = 0;
-    if (store->policy == NULL)
-        return NULL;
-    sv_handle after = SV_NONE;
-    while ((after = store->policy->rule->walk(store->policy, &store->slab, after)) != SV_NONE)
-        if (++seen > store->current || store->slab.boxes[after].value == NULL)
-            return "the order holds what is no entry";
-    return seen == store->current ? NULL : "the order misses entries";
-}
-
-const char *sv_store_check(const sv_store *store)
-{
-    if (store->maxsize != SV_UNBOUNDED && store->current > store->maxsize)
-        return "more entries than maxsize";
-    if (store->brim != UINT32_MAX && (store->brim != store->maxsize || store->policy->rule != &sv_lru_rule))
-        return "brim is not where an exact LRU is full";
-    if (!sv_index_check(&store->index, &store->slab))
-        return "the index is broken";
-    const char *wrong = check_boxes(store);
-    if (wrong == NULL)
-        wrong = check_loads(store);
-    return wrong != NULL ? wrong : check_order(store);
+           store->loads_size * sizeof(sv_load) + (store->policy ? store->policy->rule->state_size : 0) +
+           (store->ledger ? sv_ledger_bytes(store->ledger) : 0);
 }

@@ -36,6 +36,14 @@ cdef extern from "object/method.h":
     int sv_method_setup() except -3
     PyTypeObject *sv_method_type
     const char *sv_method_check(PyObject *method)
+cdef extern from "object/protocol.h":
+    PyObject *sv_missing
+cdef extern from "object/cache.h":
+    int sv_cache_setup() except -3
+    PyTypeObject *sv_cache_type
+    ctypedef struct sv_cache:
+        sv_store store
+    const char *sv_cache_check(PyObject *cache)
 cdef extern from "Python.h":
     void Py_INCREF(object)
 
@@ -45,16 +53,35 @@ sv_ready_setup()
 sv_memo_setup()
 sv_memoized_setup()
 sv_method_setup()
+sv_cache_setup()
 
 Ready = <object>sv_ready_type
 Memo = <object>sv_memo_type
 Memoized = <object>sv_memoized_type
 MethodMemo = <object>sv_method_type
+CacheCore = <object>sv_cache_type
+HIT, LEAD, FOLLOW, REENTER = range(4)  # what a caller that joins a load is to do: object/protocol.h
 
 
 cdef PyObject *kept(object word):
     Py_INCREF(word)
     return <PyObject *>word
+
+
+class _Missing:
+    """The type of MISSING, which stands where there is no value: None is one."""
+
+    __slots__ = ()
+
+    def __repr__(self):
+        return "MISSING"
+
+    def __reduce__(self):
+        return "MISSING"
+
+
+MISSING = _Missing()
+sv_missing = kept(MISSING)
 
 
 def _left_behind():
@@ -79,8 +106,10 @@ def _forked():
 
 
 cdef sv_store *store_of(memo) except NULL:
+    if isinstance(memo, CacheCore):
+        return &(<sv_cache *><PyObject *>memo).store
     if not isinstance(memo, Memo):
-        raise TypeError(f"memo must be a memoized function, not {type(memo).__name__}")
+        raise TypeError(f"memo must be a memoized function or a cache, not {type(memo).__name__}")
     return &(<sv_memo *><PyObject *>memo).store
 
 
@@ -92,6 +121,8 @@ def check(memo):
     cdef const char *wrong
     if isinstance(memo, MethodMemo):
         wrong = sv_method_check(<PyObject *>memo)
+    elif isinstance(memo, CacheCore):
+        wrong = sv_cache_check(<PyObject *>memo)
     else:
         store_of(memo)
         wrong = sv_memo_check(<PyObject *>memo)

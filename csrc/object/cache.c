@@ -1,0 +1,256 @@
+#include "cache.h"
+
+#include <stddef.h>
+
+PyTypeObject *sv_cache_type = NULL;
+
+static sv_store *store_of(PyObject *self) { return &((sv_cache *)self)->store; }
+
+/* ------------------------------------------------------------------ birth and death */
+
+static int open_store(sv_cache *cache, uint64_t maxsize, uint64_t maxweight, const sv_rule *rule)
+{
+    uint64_t seed = (uint64_t)(uintptr_t)cache ^ sv_clock_precise();
+    if (sv_store_open(&cache->store, maxsize, rule, maxweight == SV_UNBOUNDED ? maxsize : maxweight, seed) != SV_OK)
+        return SV_NOMEM;
+    if (sv_store_keep_ledger(&cache->store, maxweight, seed) != SV_OK) {
+        sv_store_close(&cache->store);
+        return SV_NOMEM;
+    }
+    return SV_OK;
+}
+
+/* Usable before __init__ ran: unbounded, first in first out. */
+static PyObject *cache_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
+{
+    (void)args;
+    (void)kwargs;
+    sv_cache *cache = (sv_cache *)type->tp_alloc(type, 0); /* zeroed */
+    if (cache == NULL)
+        return NULL;
+    if (open_store(cache, SV_UNBOUNDED, SV_UNBOUNDED, &sv_fifo_rule) != SV_OK) {
+        Py_DECREF(cache);
+        return PyErr_NoMemory();
+    }
+    return (PyObject *)cache;
+}
+
+/* One of the bounds: None, or an int from 1 up. */
+static int read_bound(const char *name, PyObject *word, uint64_t *bound)
+{
+    *bound = SV_UNBOUNDED;
+    if (word == Py_None)
+        return SV_OK;
+    *bound = PyLong_AsUnsignedLongLong(word);
+    if (*bound == UINT64_MAX && PyErr_Occurred())
+        return SV_RAISED;
+    if (*bound == 0 || *bound == SV_UNBOUNDED) {
+        PyErr_Format(PyExc_ValueError, "%s must be 1 or more, or None for no bound, not %R", name, word);
+        return SV_RAISED;
+    }
+    return SV_OK;
+}
+
+static int want_callable(const char *name, PyObject *word)
+{
+    if (word == Py_None || PyCallable_Check(word))
+        return SV_OK;
+    PyErr_Format(PyExc_TypeError, "%s must be callable or None, not %R", name, word);
+    return SV_RAISED;
+}
+
+static PyObject *kept(PyObject *word) { return word == Py_None ? NULL : Py_NewRef(word); }
+
+/* CacheCore(maxsize, maxweight, weigher, eviction, fresh, clock, on_remove, timed_hits) */
+static int cache_init(PyObject *self, PyObject *args, PyObject *kwargs)
+{
+    sv_cache *cache = (sv_cache *)self;
+    PyObject *maxsize, *maxweight, *weigher, *fresh, *clock, *on_remove;
+    const char *eviction;
+    int timed_hits;
+    uint64_t most, heaviest;
+    sv_terms terms;
+    if (kwargs != NULL && PyDict_GET_SIZE(kwargs) != 0) {
+        PyErr_SetString(PyExc_TypeError, "CacheCore() takes no keyword arguments");
+        return -1;
+    }
+    if (!PyArg_ParseTuple(args, "OOOsOOOp:CacheCore", &maxsize, &maxweight, &weigher, &eviction, &fresh, &clock,
+                          &on_remove, &timed_hits))
+        return -1;
+    const sv_rule *rule = sv_rule_named(eviction);
+    if (rule == NULL)
+        PyErr_Format(PyExc_ValueError, "eviction is %s, which is no rule's name", eviction);
+    if (rule == NULL || read_bound("maxsize", maxsize, &most) != SV_OK ||
+        read_bound("maxweight", maxweight, &heaviest) != SV_OK || want_callable("weigher", weigher) != SV_OK ||
+        want_callable("clock", clock) != SV_OK || want_callable("on_remove", on_remove) != SV_OK ||
+        sv_terms_read(fresh, &terms) != SV_OK)
+        return -1;
+    if (cache->opened || cache->store.epoch != 0) {
+        PyErr_SetString(PyExc_RuntimeError, "this cache is initialised already");
+        return -1;
+    }
+    if (most == SV_UNBOUNDED && heaviest == SV_UNBOUNDED)
+        rule = &sv_fifo_rule; /* nothing is evicted: the order is that of coming in */
+    sv_histogram *hit_times = timed_hits ? sv_malloc(sizeof(sv_histogram)) : NULL;
+    sv_store_close(&cache->store);
+    if ((timed_hits && hit_times == NULL) || open_store(cache, most, heaviest, rule) != SV_OK) {
+        sv_free(hit_times);
+        if (open_store(cache, SV_UNBOUNDED, SV_UNBOUNDED, &sv_fifo_rule) != SV_OK)
+            Py_FatalError("no memory for a cache, not even an empty one");
+        PyErr_NoMemory();
+        return -1;
+    }
+    sv_ledger *ledger = cache->store.ledger;
+    ledger->terms = terms;
+    ledger->clock = kept(clock);
+    ledger->on_remove = kept(on_remove);
+    ledger->weigher = kept(weigher);
+    ledger->hit_times = hit_times;
+    if (timed_hits)
+        sv_histogram_clear(hit_times);
+    cache->timed_hits = timed_hits;
+    cache->plain = on_remove == Py_None && heaviest == SV_UNBOUNDED && !sv_terms_have_an_end(&terms) &&
+                   !sv_terms_need_a_stay(&terms);
+    if (most != SV_UNBOUNDED || heaviest != SV_UNBOUNDED)
+        sv_diary_open(&cache->diary, most == SV_UNBOUNDED ? UINT32_MAX / 64 : most, (uint64_t)(uintptr_t)cache);
+    cache->opened = 1;
+    return 0;
+}
+
+static int cache_traverse(PyObject *self, visitproc visit, void *arg)
+{
+    Py_VISIT(Py_TYPE(self));
+    return sv_store_traverse(store_of(self), visit, arg);
+}
+
+static int cache_clear_references(PyObject *self)
+{
+    sv_store *store = store_of(self);
+    sv_spill spill = {.departed = SV_NONE};
+    if (store->slab.boxes == NULL)
+        return 0;
+    sv_store_clear(store, &spill); /* without memory: the entries stay until the end */
+    Py_CLEAR(spill.on_remove);     /* garbage is not told */
+    Py_CLEAR(store->ledger->on_remove);
+    Py_CLEAR(store->ledger->weigher);
+    Py_CLEAR(store->ledger->clock);
+    sv_spill_drop(&spill);
+    return 0;
+}
+
+static void cache_dealloc(PyObject *self)
+{
+    sv_cache *cache = (sv_cache *)self;
+    PyTypeObject *type = Py_TYPE(self);
+    PyObject_GC_UnTrack(self);
+    Py_TRASHCAN_BEGIN(self, cache_dealloc) /* caches may hold caches, without end */
+    if (cache->weakrefs != NULL)
+        PyObject_ClearWeakRefs(self);
+    sv_diary_close(&cache->diary);
+    if (cache->store.slab.boxes != NULL)
+        sv_store_close(&cache->store);
+    type->tp_free(self);
+    Py_DECREF(type);
+    Py_TRASHCAN_END
+}
+
+const char *sv_cache_check(PyObject *self)
+{
+    const char *wrong;
+    SV_LOCK(self)
+    wrong = sv_store_check(store_of(self));
+    SV_UNLOCK()
+    return wrong;
+}
+
+/* ------------------------------------------------------------------ the verbs of a load */
+
+static PyObject *cache_join(PyObject *self, PyObject *const *args, Py_ssize_t count)
+{
+    if (count > 0) {
+        uint64_t hash;
+        if (sv_hash_of(args[0], &hash) != SV_OK)
+            return NULL;
+        SV_LOCK(self)
+        sv_diary_note(&((sv_cache *)self)->diary, hash);
+        SV_UNLOCK()
+    }
+    return sv_protocol_join(self, store_of(self), args, count);
+}
+
+#define PROTOCOL(verb)                                                                       \
+    static PyObject *cache_##verb(PyObject *self, PyObject *const *args, Py_ssize_t count)   \
+    {                                                                                        \
+        return sv_protocol_##verb(self, store_of(self), args, count);                        \
+    }
+PROTOCOL(refresh_begin)
+PROTOCOL(settle)
+PROTOCOL(drop)
+PROTOCOL(abandon)
+PROTOCOL(recheck)
+
+/* ------------------------------------------------------------------ the type */
+
+#define VERB(function) (PyCFunction)(void (*)(void))(function)
+
+static PyMethodDef protocol_methods[] = {
+    {"_join", VERB(cache_join), METH_FASTCALL, NULL},
+    {"_refresh_begin", VERB(cache_refresh_begin), METH_FASTCALL, NULL},
+    {"_settle", VERB(cache_settle), METH_FASTCALL, NULL},
+    {"_drop", VERB(cache_drop), METH_FASTCALL, NULL},
+    {"_abandon", VERB(cache_abandon), METH_FASTCALL, NULL},
+    {"_recheck", VERB(cache_recheck), METH_FASTCALL, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyMethodDef all_methods[64];
+
+static void join_tables(void)
+{
+    PyMethodDef *tables[] = {sv_mapping_methods, sv_whole_methods, protocol_methods};
+    size_t at = 0;
+    for (size_t table = 0; table < sizeof(tables) / sizeof(tables[0]); table++)
+        for (PyMethodDef *one = tables[table]; one->ml_name != NULL; one++)
+            all_methods[at++] = *one;
+    SV_ASSERT(at < sizeof(all_methods) / sizeof(all_methods[0]));
+}
+
+static PyMemberDef cache_members[] = {
+    {"__weaklistoffset__", T_PYSSIZET, offsetof(sv_cache, weakrefs), READONLY, NULL},
+    {NULL, 0, 0, 0, NULL},
+};
+
+static PyType_Slot cache_slots[] = {
+    {Py_tp_doc, "The native part of samovar.Cache: every method is one atomic step."},
+    {Py_tp_new, cache_new},
+    {Py_tp_init, cache_init},
+    {Py_tp_traverse, cache_traverse},
+    {Py_tp_clear, cache_clear_references},
+    {Py_tp_dealloc, cache_dealloc},
+    {Py_tp_iter, sv_whole_iter},
+    {Py_tp_methods, all_methods},
+    {Py_tp_members, cache_members},
+    {Py_mp_length, sv_whole_length},
+    {Py_mp_subscript, sv_mapping_subscript},
+    {Py_mp_ass_subscript, sv_mapping_assign},
+    {Py_sq_contains, sv_mapping_contains},
+    {0, NULL},
+};
+
+static PyType_Spec cache_spec = {
+    .name = "samovar._core.CacheCore",
+    .basicsize = sizeof(sv_cache),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_IMMUTABLETYPE,
+    .slots = cache_slots,
+};
+
+int sv_cache_setup(void)
+{
+    if (sv_cache_type != NULL)
+        return SV_OK;
+    if (sv_ledger_setup() != SV_OK || sv_tags_setup() != SV_OK)
+        return SV_RAISED;
+    join_tables();
+    sv_cache_type = (PyTypeObject *)PyType_FromSpec(&cache_spec);
+    return sv_cache_type == NULL ? SV_RAISED : SV_OK;
+}

@@ -1,0 +1,44 @@
+/* The mapping: a Python object around a store with a ledger. What is atomic is here; who works and who waits when a
+ * value has to be loaded is decided above, with the verbs of protocol.h.
+ *
+ * Where Python code can run, and what is checked afterwards (nothing is locked or half changed there, but for the
+ * comparison of keys):
+ *   hashing the key, the clock, the weigher    before the lock is taken     nothing was looked at yet
+ *   reading a Freshness                        the same
+ *   gathering tags (the garbage collector)     under the lock, before the key is looked for
+ *   comparing keys                             sv_store_find                it answers for the store as it is then
+ *   on_remove, dropping references             sv_store_see_off, the pouch  at the end, nothing is used after it
+ */
+#ifndef SV_CACHE_H
+#define SV_CACHE_H
+
+#include "protocol.h"
+
+#include "pure/diary.h"
+
+typedef struct sv_cache {
+    PyObject_HEAD
+    sv_store store;  /* always with a ledger and a policy */
+    sv_diary diary;
+    int opened;      /* __init__ came to its end */
+    int timed_hits;
+    int plain;       /* by its options entries have nothing but a value, and nobody is told when they leave */
+    PyObject *weakrefs;
+} sv_cache;
+
+extern PyTypeObject *sv_cache_type;
+int sv_cache_setup(void);
+
+/* Validate everything: NULL or what is wrong. For tests. */
+const char *sv_cache_check(PyObject *cache);
+
+/* The methods of mapping.c (one key, or many), whole.c (all of them) and protocol.c (loads), for the type's table. */
+extern PyMethodDef sv_mapping_methods[], sv_whole_methods[];
+
+PyObject *sv_mapping_subscript(PyObject *self, PyObject *key);
+int sv_mapping_assign(PyObject *self, PyObject *key, PyObject *value);
+int sv_mapping_contains(PyObject *self, PyObject *key);
+Py_ssize_t sv_whole_length(PyObject *self);
+PyObject *sv_whole_iter(PyObject *self);
+
+#endif

@@ -1,0 +1,194 @@
+/* What a store remembers of its entries besides key and value: how long they are good, what they weigh, which tags
+ * they carry; and the entries that are leaving. A store without such things has no ledger and pays nothing.
+ *
+ *   by handle, each array only once it is used:
+ *     wheel     when the entry leaves by itself: when it is no longer fresh, plus as long as it may be served stale
+ *     stays     when it stops being fresh, how long it is kept after that, its time to idle, what its load cost, and the
+ *               load that renews it now
+ *     weights   what it weighs
+ *     tagged    its tags, and when they were last known not to have moved
+ *
+ *   stored         fresh_until            fresh_until + keep        Without a stay the two deadlines are one, and it
+ *     |---- fresh -----|------ stale -----------|---- gone         stands in the wheel.
+ *
+ * An entry that leaves is taken out of the index, the order and the wheel at once, and departs: its box joins a chain
+ * and keeps key, value and cause. When the operation is over and nothing is locked, `sv_store_see_off` tells the
+ * owner's on_remove and drops the references, one after another, from one place at a time: an on_remove or a __del__
+ * that comes back to the store makes the chain longer, not the stack deeper.
+ *
+ * The caller holds the lock of the store's owner, and has read the clock (`sv_ledger_now`) before taking it.
+ */
+#ifndef SV_LEDGER_H
+#define SV_LEDGER_H
+
+#include "clock.h"
+#include "pure/histogram.h"
+#include "pure/slab.h"
+#include "pure/wheel.h"
+#include "tags.h"
+
+#define SV_UNBOUNDED UINT64_MAX
+
+typedef enum sv_cause { SV_EVICTED, SV_EXPIRED, SV_REPLACED, SV_DELETED, SV_INVALIDATED, SV_CLEARED, SV_CAUSES } sv_cause;
+extern PyObject *sv_cause_names[SV_CAUSES];
+
+/* A Freshness in nanoseconds; SV_NEVER where it has no word. */
+typedef struct sv_terms {
+    uint64_t ttl, tti, swr, sie, negative;
+    double jitter, early;
+} sv_terms;
+
+typedef struct sv_stay {
+    uint64_t fresh_until; /* SV_NEVER: for ever */
+    uint64_t keep;        /* how long after that it may be served */
+    uint64_t tti;         /* SV_NEVER: none */
+    float cost;           /* seconds that its load took */
+    uint32_t load;        /* number of the load that renews it + 1; 0: none */
+} sv_stay;
+
+typedef struct sv_tagged {
+    PyObject *tags; /* gathered; NULL: none */
+    uint64_t seen;
+} sv_tagged;
+
+typedef struct sv_ledger {
+    sv_wheel wheel;
+    sv_stay *stays;
+    sv_tagged *tagged;
+    uint32_t *weights;
+    uint32_t stays_room, tagged_room, weights_room;
+    int dated;            /* an entry had a deadline or a tag: whoever reads must look */
+    uint64_t weight, maxweight;
+    sv_handle departed, departed_last;
+    uint32_t departed_count;
+    uint32_t seeing_off;  /* somebody drains the chain, in the process of this fork generation + 1 */
+    uint32_t unswept;     /* boxes below this have not been looked at since the last invalidation of tags */
+    uint64_t gone[SV_CAUSES];
+    uint64_t stale_hits;
+    uint64_t chance;
+    sv_tags tags;
+    sv_terms terms;       /* of entries that are stored without a word of their own */
+    PyObject *clock;      /* callable, or NULL: the monotonic clock */
+    PyObject *on_remove, *weigher;
+    sv_histogram *load_times, *hit_times; /* nanoseconds; NULL until the first, or when not asked for */
+} sv_ledger;
+
+/* Empty, with the clock at `now`. */
+void sv_ledger_open(sv_ledger *ledger, uint64_t now, uint64_t seed);
+void sv_ledger_close(sv_ledger *ledger);
+int sv_ledger_traverse(sv_ledger *ledger, visitproc visit, void *arg);
+size_t sv_ledger_bytes(const sv_ledger *ledger);
+int sv_ledger_setup(void);
+
+SV_INLINE int sv_terms_have_an_end(const sv_terms *terms)
+{
+    return terms->ttl != SV_NEVER || terms->tti != SV_NEVER || terms->negative != SV_NEVER;
+}
+
+SV_INLINE int sv_terms_need_a_stay(const sv_terms *terms)
+{
+    return terms->swr > 0 || terms->sie > 0 || terms->tti != SV_NEVER || terms->early > 0;
+}
+
+/* Read a Freshness (None: no word about anything). SV_OK or SV_RAISED. May run Python code. */
+int sv_terms_read(PyObject *fresh, sv_terms *terms);
+
+/* ------------------------------------------------------------------ time */
+
+/* The time in nanoseconds: of the ledger's own clock, or coarsely of the monotonic one. Asks a user's clock, so it
+ * comes before the lock is taken. SV_OK or SV_RAISED. */
+int sv_ledger_ask_clock(const sv_ledger *ledger, uint64_t *now);
+SV_INLINE int sv_ledger_now(const sv_ledger *ledger, uint64_t *now)
+{
+    if (SV_UNLIKELY(ledger->clock != NULL))
+        return sv_ledger_ask_clock(ledger, now);
+    *now = sv_clock_coarse();
+    return SV_OK;
+}
+
+/* The same to the nanosecond. */
+int sv_ledger_now_precisely(const sv_ledger *ledger, uint64_t *now);
+
+/* A time as the ledger's clock shows it. */
+double sv_ledger_seconds(const sv_ledger *ledger, uint64_t now);
+
+/* Is this deadline reached? Makes `now` precise when that decides. */
+SV_INLINE int sv_ledger_is_past(const sv_ledger *ledger, uint64_t deadline, uint64_t *now)
+{
+    if (deadline <= *now)
+        return 1;
+    if (SV_LIKELY(deadline - *now > SV_CLOCK_TICK) || ledger->clock != NULL)
+        return 0;
+    *now = sv_clock_precise();
+    return deadline <= *now;
+}
+
+/* ------------------------------------------------------------------ entries */
+
+/* Reach handles below `boxes` in every array that is used or about to be: `terms` and `tags` as in sv_ledger_write.
+ * SV_OK, SV_NOMEM or SV_FULL. */
+int sv_ledger_reserve(sv_ledger *ledger, uint32_t boxes, const sv_terms *terms, PyObject *tags);
+
+/* What is to be written of an entry. */
+typedef struct sv_line {
+    const sv_terms *terms;
+    uint64_t now;   /* precise */
+    PyObject *tags; /* gathered, or NULL; sv_ledger_write takes them over and leaves NULL */
+    uint64_t seen;  /* tag clock up to which they are known not to have moved */
+    uint64_t late;  /* for how long it has been stale already */
+    uint32_t weight;
+    float cost;     /* seconds that the load took */
+} sv_line;
+
+/* Write an entry's line in place of what stood there. The tags that it had are answered (gathered, or NULL). */
+PyObject *sv_ledger_write(sv_ledger *ledger, sv_handle handle, sv_line *line, int is_none);
+
+/* Give the entry new deadlines and leave the rest. The caller has reserved. */
+void sv_ledger_date(sv_ledger *ledger, sv_handle handle, const sv_terms *terms, uint64_t now, int is_none);
+
+/* Make an entry stale from `at` on: 1 it may still be served until later, 0 it may not. */
+int sv_ledger_spoil(sv_ledger *ledger, sv_handle handle, uint64_t at);
+
+SV_INLINE uint64_t sv_ledger_fresh_until(const sv_ledger *ledger, sv_handle handle)
+{
+    uint64_t leaves = sv_wheel_deadline(&ledger->wheel, handle);
+    if (handle >= ledger->stays_room)
+        return leaves;
+    uint64_t fresh_until = ledger->stays[handle].fresh_until;
+    return fresh_until < leaves ? fresh_until : leaves;
+}
+
+typedef enum { SV_FRESH, SV_STALE, SV_PAST, SV_WRONG } sv_state;
+
+/* What an entry is at this time. SV_PAST: expired; SV_WRONG: one of its tags was invalidated. */
+sv_state sv_ledger_state_slowly(sv_ledger *ledger, sv_handle handle, uint64_t *now);
+SV_INLINE sv_state sv_ledger_state(sv_ledger *ledger, sv_handle handle, uint64_t *now)
+{
+    if (SV_LIKELY(!ledger->dated))
+        return SV_FRESH;
+    if (SV_LIKELY(ledger->tagged == NULL && ledger->stays == NULL)) /* nothing but lifetimes */
+        return sv_ledger_is_past(ledger, sv_wheel_deadline(&ledger->wheel, handle), now) ? SV_PAST : SV_FRESH;
+    return sv_ledger_state_slowly(ledger, handle, now);
+}
+
+/* The entry was asked for at this time: its time to idle begins anew. */
+void sv_ledger_idle_anew(sv_ledger *ledger, sv_handle handle, uint64_t now);
+SV_INLINE void sv_ledger_asked_for(sv_ledger *ledger, sv_handle handle, uint64_t now)
+{
+    if (SV_UNLIKELY(handle < ledger->stays_room && ledger->stays[handle].tti != SV_NEVER))
+        sv_ledger_idle_anew(ledger, handle, now);
+}
+
+/* Forget what is written of an entry: its line is empty. */
+void sv_ledger_erase(sv_ledger *ledger, sv_handle handle);
+
+/* Forget all lines, and who departs: the boxes are the caller's now. */
+void sv_ledger_forget(sv_ledger *ledger);
+
+/* The entry, out of index and order, departs: its box waits in the chain with key, value and cause. */
+void sv_ledger_depart(sv_ledger *ledger, sv_slab *slab, sv_handle handle, sv_cause cause);
+
+/* NULL when it is sound, else what is wrong. O(n); for tests. */
+const char *sv_ledger_check(const sv_ledger *ledger, const sv_slab *slab);
+
+#endif

@@ -1,0 +1,201 @@
+#include "tags.h"
+
+#define FIRST_LIMIT 64
+#define MOST_KEPT_FOR_LOADS 65536 /* then `floor` rises instead */
+
+static PyTypeObject *tag_type = NULL;
+
+static sv_tag *find(const sv_tags *tags, PyObject *name)
+{
+    return tags->table == NULL ? NULL : (sv_tag *)PyDict_GetItemWithError(tags->table, name);
+}
+
+static uint64_t moved_at(const sv_tag *tag) { return tag->hard > tag->soft ? tag->hard : tag->soft; }
+
+/* Forget the tags that nobody carries and no running load can come back with. Without memory: later. */
+static void prune(sv_tags *tags, uint64_t oldest)
+{
+    PyObject *name, *object, *kept = PyDict_New();
+    Py_ssize_t at = 0, for_loads = 0;
+    if (kept == NULL) {
+        PyErr_Clear();
+        return;
+    }
+    while (PyDict_Next(tags->table, &at, &name, &object)) {
+        sv_tag *tag = (sv_tag *)object;
+        int wanted = tag->uses == 0 && moved_at(tag) > oldest;
+        for_loads += wanted;
+        if ((tag->uses > 0 || wanted) && PyDict_SetItem(kept, name, object) < 0) {
+            PyErr_Clear();
+            Py_DECREF(kept);
+            return;
+        }
+    }
+    if (for_loads > MOST_KEPT_FOR_LOADS)
+        tags->floor = tags->clock; /* loads that began below it are fenced off; the next pruning forgets these tags */
+    Py_SETREF(tags->table, kept); /* names and tags only: their end runs no Python code */
+    tags->limit = PyDict_GET_SIZE(kept) < FIRST_LIMIT / 2 ? FIRST_LIMIT : PyDict_GET_SIZE(kept) * 2;
+}
+
+static sv_tag *find_or_make(sv_tags *tags, PyObject *name, uint64_t oldest)
+{
+    if (tags->table == NULL) {
+        PyObject *table = PyDict_New(); /* may run the garbage collector, which may have made one meanwhile */
+        if (table == NULL)
+            return NULL;
+        if (tags->table == NULL) {
+            tags->table = table;
+            tags->limit = FIRST_LIMIT;
+        } else {
+            Py_DECREF(table);
+        }
+    }
+    sv_tag *tag = find(tags, name);
+    if (tag == NULL && PyDict_GET_SIZE(tags->table) >= tags->limit) {
+        prune(tags, oldest > tags->floor ? oldest : tags->floor);
+        tag = find(tags, name); /* the same */
+    }
+    if (tag != NULL)
+        return tag;
+    tag = PyObject_New(sv_tag, tag_type);
+    if (tag == NULL)
+        return NULL;
+    tag->name = Py_NewRef(name);
+    tag->hard = tag->soft = tag->soft_at = tag->uses = 0;
+    int status = PyDict_SetItem(tags->table, name, (PyObject *)tag);
+    Py_DECREF(tag); /* the table owns it now, or it is gone */
+    return status < 0 ? NULL : tag;
+}
+
+PyObject *sv_tags_gather(sv_tags *tags, PyObject *names, uint64_t oldest)
+{
+    Py_ssize_t count = PyTuple_GET_SIZE(names);
+    PyObject *gathered = PyTuple_New(count);
+    for (Py_ssize_t i = 0; gathered != NULL && i < count; i++) {
+        sv_tag *tag = find_or_make(tags, PyTuple_GET_ITEM(names, i), oldest);
+        if (tag == NULL) {
+            for (Py_ssize_t before = 0; before < i; before++)
+                ((sv_tag *)PyTuple_GET_ITEM(gathered, before))->uses--;
+            Py_CLEAR(gathered);
+            break;
+        }
+        tag->uses++;
+        PyTuple_SET_ITEM(gathered, i, Py_NewRef((PyObject *)tag));
+    }
+    return gathered;
+}
+
+void sv_tags_release_steal(PyObject *gathered)
+{
+    if (gathered == NULL)
+        return;
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(gathered); i++)
+        ((sv_tag *)PyTuple_GET_ITEM(gathered, i))->uses--;
+    Py_DECREF(gathered);
+}
+
+int sv_tags_invalidate(sv_tags *tags, PyObject *names, int soft, uint64_t now, uint64_t oldest)
+{
+    Py_ssize_t count = PyTuple_GET_SIZE(names);
+    for (Py_ssize_t i = 0; i < count; i++) /* memory first: a tag that nobody carries matters to running loads only */
+        if (oldest != UINT64_MAX && find_or_make(tags, PyTuple_GET_ITEM(names, i), oldest) == NULL)
+            return SV_RAISED;
+    tags->clock++;
+    for (Py_ssize_t i = 0; i < count; i++) {
+        sv_tag *tag = find(tags, PyTuple_GET_ITEM(names, i));
+        if (tag == NULL) {
+            if (oldest != UINT64_MAX) /* pruned while the others were made */
+                tags->floor = tags->clock;
+            continue;
+        }
+        if (soft) {
+            tag->soft = tags->clock;
+            tag->soft_at = now;
+        } else {
+            tag->hard = tags->clock;
+        }
+    }
+    return SV_OK;
+}
+
+int sv_tags_moved(PyObject *gathered, uint64_t seen, uint64_t *at)
+{
+    int moved = 0;
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(gathered); i++) {
+        const sv_tag *tag = (sv_tag *)PyTuple_GET_ITEM(gathered, i);
+        if (tag->hard > seen)
+            return 1;
+        if (tag->soft > seen && (moved == 0 || tag->soft_at < *at)) {
+            moved = 2;
+            *at = tag->soft_at;
+        }
+    }
+    return moved;
+}
+
+int sv_tags_fence(const sv_tags *tags, PyObject *names, uint64_t begun)
+{
+    if (names == Py_None || tags->clock == begun || PyTuple_GET_SIZE(names) == 0)
+        return 0;
+    if (begun < tags->floor)
+        return 1;
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(names); i++) {
+        const sv_tag *tag = find(tags, PyTuple_GET_ITEM(names, i));
+        if (tag != NULL && moved_at(tag) > begun)
+            return 1;
+    }
+    return 0;
+}
+
+int sv_tags_recheck(const sv_tags *tags, PyObject *names, uint64_t begun, uint64_t joined)
+{
+    if (joined <= begun || names == Py_None)
+        return 0;
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(names); i++) {
+        const sv_tag *tag = find(tags, PyTuple_GET_ITEM(names, i));
+        if (tag == NULL || moved_at(tag) > begun)
+            return 1;
+    }
+    return 0;
+}
+
+PyObject *sv_tags_names(PyObject *gathered)
+{
+    Py_ssize_t count = gathered == NULL ? 0 : PyTuple_GET_SIZE(gathered);
+    PyObject *names = PyTuple_New(count);
+    for (Py_ssize_t i = 0; names != NULL && i < count; i++)
+        PyTuple_SET_ITEM(names, i, Py_NewRef(((sv_tag *)PyTuple_GET_ITEM(gathered, i))->name));
+    return names;
+}
+
+void sv_tags_close(sv_tags *tags) { Py_CLEAR(tags->table); }
+
+/* ------------------------------------------------------------------ the type */
+
+static void tag_dealloc(PyObject *self)
+{
+    PyTypeObject *type = Py_TYPE(self);
+    Py_DECREF(((sv_tag *)self)->name);
+    PyObject_Free(self);
+    Py_DECREF(type);
+}
+
+static PyType_Slot tag_slots[] = {
+    {Py_tp_doc, "A name that entries share. Internal."},
+    {Py_tp_dealloc, tag_dealloc},
+    {0, NULL},
+};
+
+static PyType_Spec tag_spec = {
+    .name = "samovar._core.Tag",
+    .basicsize = sizeof(sv_tag),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION | Py_TPFLAGS_IMMUTABLETYPE,
+    .slots = tag_slots,
+};
+
+int sv_tags_setup(void)
+{
+    if (tag_type == NULL)
+        tag_type = (PyTypeObject *)PyType_FromSpec(&tag_spec);
+    return tag_type == NULL ? SV_RAISED : SV_OK;
+}

@@ -1,0 +1,63 @@
+/* Names that many entries share, so that all of them are declared wrong at once.
+ *
+ * An invalidation costs O(1) whatever the number of entries: a tag remembers when it was last invalidated, as a number
+ * of the store's own tag clock, and an entry remembers when it was last known to be right. The entry is wrong when one
+ * of its tags moved since:
+ *
+ *   entry: {tags: (Tag, Tag), seen: 17}        Tag "user:7": {hard: 19}      19 > 17: the entry is wrong
+ *
+ * Memory is bounded by what lives: a tag that no entry carries is forgotten when the table has doubled, unless a load
+ * that may still come back with it began before its last invalidation. When such tags grow too many all the same,
+ * `floor` rises instead: every load with tags that began below it counts as fenced off.
+ *
+ * Names are exact strings, so nothing here runs Python code, except that making a tuple or a tag may run the garbage
+ * collector: `gather` is called before anything is looked up. The caller holds the lock of the store.
+ */
+#ifndef SV_TAGS_H
+#define SV_TAGS_H
+
+#include "refs.h"
+
+typedef struct sv_tag {
+    PyObject_HEAD
+    PyObject *name;
+    uint64_t hard;    /* tag clock of the last invalidation; 0: never */
+    uint64_t soft;    /* the same of the last soft one */
+    uint64_t soft_at; /* and when that was, in the store's nanoseconds */
+    uint64_t uses;    /* entries that carry it, and gathered tuples not yet stored */
+} sv_tag;
+
+typedef struct sv_tags {
+    PyObject *table; /* dict: name -> Tag; NULL until the first */
+    uint64_t clock;  /* advanced by each invalidation */
+    uint64_t floor;
+    Py_ssize_t limit; /* at this many names the unused ones are looked for */
+} sv_tags;
+
+int sv_tags_setup(void);
+void sv_tags_close(sv_tags *tags);
+
+/* The tags of these names (a tuple of exact str) as a tuple of Tag objects, each counted as used once. New reference,
+ * or NULL with MemoryError. `oldest` is the begin of the oldest load that runs (UINT64_MAX: none). May run the garbage
+ * collector. */
+PyObject *sv_tags_gather(sv_tags *tags, PyObject *names, uint64_t oldest);
+
+/* Give back what `gather` counted; drops the reference as well. Runs no Python code but the end of the tuple. */
+void sv_tags_release_steal(PyObject *gathered);
+
+/* Declare everything wrong that carries one of these names. SV_OK, or SV_RAISED and nothing changed. */
+int sv_tags_invalidate(sv_tags *tags, PyObject *names, int soft, uint64_t now, uint64_t oldest);
+
+/* Whether one of these gathered tags moved after `seen`: 1 hard, 2 only softly (`at`: when), 0 none. */
+int sv_tags_moved(PyObject *gathered, uint64_t seen, uint64_t *at);
+
+/* Whether a load that began at `begun` and has these names (a tuple of str, or None) is fenced off by a tag. */
+int sv_tags_fence(const sv_tags *tags, PyObject *names, uint64_t begun);
+
+/* Whether somebody who joined such a load at `joined` must ask again: 1, also when that cannot be told any more; 0. */
+int sv_tags_recheck(const sv_tags *tags, PyObject *names, uint64_t begun, uint64_t joined);
+
+/* The names of gathered tags, as a tuple: new reference, or NULL. */
+PyObject *sv_tags_names(PyObject *gathered);
+
+#endif

@@ -1,0 +1,475 @@
+/* The verbs of a cache that are about all its entries. */
+#include "cache.h"
+#include "pure/mrc.h"
+
+static sv_cache *cache_of(PyObject *self) { return (sv_cache *)self; }
+static sv_store *store_of(PyObject *self) { return &((sv_cache *)self)->store; }
+
+/* Everything that is past or wrong by now leaves: O(what leaves), and O(n) once after an invalidation of tags. */
+static void sweep_all_locked(sv_store *store, uint64_t now)
+{
+    sv_store_sweep(store, now, UINT32_MAX);
+}
+
+/* ------------------------------------------------------------------ counting and reading all */
+
+Py_ssize_t sv_whole_length(PyObject *self)
+{
+    sv_store *store = store_of(self);
+    uint64_t now = 0;
+    Py_ssize_t length;
+    if (store->ledger->dated && sv_ledger_now_precisely(store->ledger, &now) != SV_OK)
+        return -1;
+    SV_LOCK(self)
+    sweep_all_locked(store, now);
+    length = (Py_ssize_t)store->current;
+    SV_UNLOCK()
+    sv_store_see_off(self, store);
+    return length;
+}
+
+/* A copy of entries, taken in one step without running Python code: references of our own. */
+typedef struct sv_copied {
+    PyObject *key, *value, *tags;
+    double left, cost;
+} sv_copied;
+
+static double seconds_until(uint64_t deadline, uint64_t now)
+{
+    if (deadline == SV_NEVER)
+        return Py_HUGE_VAL;
+    return deadline >= now ? (double)(deadline - now) * 1e-9 : -(double)(now - deadline) * 1e-9;
+}
+
+/* Also those that are stale, if `all`. Answers how many; -1 without memory. */
+static Py_ssize_t copy_locked(sv_store *store, uint64_t now, int all, sv_copied **copied)
+{
+    const sv_rule *rule = store->policy->rule;
+    sv_ledger *ledger = store->ledger;
+    sv_handle after = SV_NONE;
+    Py_ssize_t count = 0;
+    *copied = sv_malloc(((size_t)store->current + 1) * sizeof(sv_copied));
+    if (*copied == NULL)
+        return -1;
+    while ((after = rule->walk(store->policy, &store->slab, after)) != SV_NONE) {
+        sv_state state = sv_ledger_state(ledger, after, &now);
+        sv_box *box = &store->slab.boxes[after];
+        if (state != SV_FRESH && !(all && state == SV_STALE))
+            continue;
+        sv_copied *one = &(*copied)[count++];
+        *one = (sv_copied){.key = Py_NewRef((PyObject *)box->key), .value = Py_NewRef((PyObject *)box->value)};
+        one->left = seconds_until(sv_ledger_fresh_until(ledger, after), now);
+        one->cost = after < ledger->stays_room ? (double)ledger->stays[after].cost : 0.0;
+        if (after < ledger->tagged_room)
+            one->tags = Py_XNewRef(ledger->tagged[after].tags);
+    }
+    return count;
+}
+
+enum { KEYS, VALUES, ITEMS, ENTRIES };
+
+static PyObject *form_of(const sv_copied *one, int form)
+{
+    if (form == KEYS)
+        return Py_NewRef(one->key);
+    if (form == VALUES)
+        return Py_NewRef(one->value);
+    if (form == ITEMS)
+        return PyTuple_Pack(2, one->key, one->value);
+    PyObject *names = sv_tags_names(one->tags);
+    return names == NULL ? NULL : Py_BuildValue("(OOdNd)", one->key, one->value, one->left, names, one->cost);
+}
+
+/* The fresh entries (for ENTRIES also the stale ones) as a list, the last to be evicted first. */
+static PyObject *list_of(PyObject *self, int form)
+{
+    sv_store *store = store_of(self);
+    sv_copied *copied = NULL;
+    Py_ssize_t count;
+    uint64_t now = 0;
+    if ((store->ledger->dated || form == ENTRIES) && sv_ledger_now_precisely(store->ledger, &now) != SV_OK)
+        return NULL;
+    SV_LOCK(self)
+    count = copy_locked(store, now, form == ENTRIES, &copied);
+    SV_UNLOCK()
+    if (count < 0)
+        return PyErr_NoMemory();
+    PyObject *list = PyList_New(count);
+    for (Py_ssize_t i = 0; list != NULL && i < count; i++) {
+        PyObject *item = form_of(&copied[i], form);
+        if (item == NULL)
+            Py_CLEAR(list);
+        else
+            PyList_SET_ITEM(list, i, item);
+    }
+    for (Py_ssize_t i = 0; i < count; i++) {
+        Py_DECREF(copied[i].key);
+        Py_DECREF(copied[i].value);
+        Py_XDECREF(copied[i].tags);
+    }
+    sv_free(copied);
+    return list;
+}
+
+PyObject *sv_whole_iter(PyObject *self)
+{
+    PyObject *keys = list_of(self, KEYS);
+    PyObject *iterator = keys == NULL ? NULL : PyObject_GetIter(keys);
+    Py_XDECREF(keys);
+    return iterator;
+}
+
+/* _snapshot(form): "keys", "values" or "items" by number 0, 1, 2 */
+static PyObject *cache_snapshot(PyObject *self, PyObject *form)
+{
+    long which = PyLong_AsLong(form);
+    if (which == -1 && PyErr_Occurred())
+        return NULL;
+    if (which < KEYS || which > ITEMS)
+        return PyErr_Format(PyExc_ValueError, "form must be 0, 1 or 2, not %R", form);
+    return list_of(self, (int)which);
+}
+
+static PyObject *cache_entries(PyObject *self, PyObject *nothing)
+{
+    (void)nothing;
+    return list_of(self, ENTRIES);
+}
+
+/* ------------------------------------------------------------------ changing all */
+
+static PyObject *cache_clear(PyObject *self, PyObject *nothing)
+{
+    (void)nothing;
+    sv_spill spill = {.departed = SV_NONE};
+    int status;
+    SV_LOCK(self)
+    status = sv_store_clear(store_of(self), &spill);
+    SV_UNLOCK()
+    if (status != SV_OK)
+        return PyErr_NoMemory();
+    sv_spill_drop(&spill);
+    Py_RETURN_NONE;
+}
+
+/* _invalidate_tags(tags, soft) */
+static PyObject *cache_invalidate_tags(PyObject *self, PyObject *const *args, Py_ssize_t count)
+{
+    sv_store *store = store_of(self);
+    uint64_t now;
+    int status, soft;
+    if (sv_want("_invalidate_tags", 2, count) != SV_OK || args[0] == Py_None || sv_want_tags(args[0]) != SV_OK ||
+        sv_ledger_now_precisely(store->ledger, &now) != SV_OK)
+        return NULL;
+    soft = args[1] == Py_True;
+    SV_LOCK(self)
+    status = sv_tags_invalidate(&store->ledger->tags, args[0], soft, now, sv_store_oldest_load(store));
+    if (status == SV_OK && !soft && store->ledger->tagged != NULL)
+        store->ledger->unswept = store->slab.used;
+    if (status == SV_OK)
+        sv_store_sweep(store, now, SV_STEPS);
+    SV_UNLOCK()
+    sv_store_see_off(self, store);
+    return status == SV_OK ? Py_NewRef(Py_None) : NULL;
+}
+
+/* _resize(maxsize, maxweight): None for no bound. */
+static int read_bound(PyObject *word, uint64_t *bound)
+{
+    *bound = word == Py_None ? SV_UNBOUNDED : PyLong_AsUnsignedLongLong(word);
+    return *bound == UINT64_MAX && word != Py_None && PyErr_Occurred() ? SV_RAISED : SV_OK;
+}
+
+static PyObject *cache_resize(PyObject *self, PyObject *const *args, Py_ssize_t count)
+{
+    sv_store *store = store_of(self);
+    uint64_t maxsize, maxweight;
+    int status = SV_OK;
+    if (sv_want("_resize", 2, count) != SV_OK || read_bound(args[0], &maxsize) != SV_OK ||
+        read_bound(args[1], &maxweight) != SV_OK)
+        return NULL;
+    SV_LOCK(self)
+    if ((maxweight == SV_UNBOUNDED) != (store->ledger->maxweight == SV_UNBOUNDED)) {
+        PyErr_SetString(PyExc_ValueError, "maxweight can be changed where there is one, not added or taken away");
+        status = SV_RAISED;
+    } else {
+        uint64_t capacity = maxweight == SV_UNBOUNDED ? maxsize : maxweight;
+        status = store->policy->rule->resize(store->policy, &store->slab, capacity);
+    }
+    if (status == SV_OK) {
+        store->maxsize = maxsize;
+        store->ledger->maxweight = maxweight;
+        sv_store_shrink(store);
+    }
+    SV_UNLOCK()
+    sv_store_see_off(self, store);
+    if (status == SV_NOMEM)
+        return PyErr_NoMemory();
+    return status == SV_OK ? Py_NewRef(Py_None) : NULL;
+}
+
+/* _popitem(): the fresh entry that would be evicted next. */
+static PyObject *cache_popitem(PyObject *self, PyObject *nothing)
+{
+    (void)nothing;
+    sv_store *store = store_of(self);
+    PyObject *key = NULL, *value = NULL;
+    uint64_t now = 0;
+    if (store->ledger->dated && sv_ledger_now_precisely(store->ledger, &now) != SV_OK)
+        return NULL;
+    SV_LOCK(self)
+    sv_store_sweep(store, now, SV_STEPS);
+    while (key == NULL && store->current > 0) {
+        const sv_rule *rule = store->policy->rule;
+        sv_handle handle = rule->victim(store->policy, &store->slab, SV_HASH_NEVER);
+        sv_state state = sv_ledger_state(store->ledger, handle, &now);
+        if (state == SV_FRESH) {
+            key = Py_NewRef((PyObject *)store->slab.boxes[handle].key);
+            value = Py_NewRef((PyObject *)store->slab.boxes[handle].value);
+        }
+        sv_store_take_victim(store, handle, state == SV_FRESH ? SV_DELETED : state == SV_WRONG ? SV_INVALIDATED : SV_EXPIRED);
+    }
+    SV_UNLOCK()
+    sv_store_see_off(self, store);
+    if (key == NULL) {
+        PyErr_SetString(PyExc_KeyError, "the cache is empty");
+        return NULL;
+    }
+    return Py_BuildValue("(NN)", key, value);
+}
+
+/* One entry of _restore: a tuple (key, value, left, tags, cost). 1 stored, 0 past all use, SV_RAISED. */
+static int restore_one(PyObject *self, PyObject *entry)
+{
+    sv_store *store = store_of(self);
+    sv_terms terms = store->ledger->terms;
+    sv_visit visit;
+    sv_line line = {0};
+    sv_handle handle;
+    PyObject *key, *value, *tags;
+    double left, cost;
+    uint32_t weight;
+    int found, status = SV_OK, stored = 1;
+    if (!PyTuple_Check(entry) || !PyArg_ParseTuple(entry, "OOdOd", &key, &value, &left, &tags, &cost) ||
+        sv_want_tags(tags) != SV_OK || sv_weight_of(store->ledger, key, value, Py_None, &weight) != SV_OK ||
+        sv_visit_begin(store, &visit, &key, 1) != SV_OK)
+        return SV_RAISED;
+    uint64_t keep = terms.swr > terms.sie ? terms.swr : terms.sie;
+    uint64_t late = left < 0 ? (uint64_t)(left > -4e9 ? -left * 1e9 : 4e18) : 0;
+    if ((left <= 0 && late >= keep) || weight > store->ledger->maxweight)
+        return 0;
+    terms.ttl = left > 4e9 ? SV_NEVER : late > 0 ? 0 : (uint64_t)(left * 1e9);
+    terms.negative = SV_NEVER;
+    terms.jitter = 0;
+    SV_LOCK(self)
+    found = sv_line_begin_locked(store, &line, &terms, tags, visit.now, weight);
+    line.cost = (float)cost;
+    line.late = late;
+    if (found == SV_OK)
+        found = sv_visit_find_locked(store, &visit, &handle);
+    if (found < 0)
+        status = SV_RAISED;
+    else if (found == 1)
+        stored = 0; /* what is in the cache is newer */
+    else if (handle != SV_NONE)
+        status = sv_store_set_steal(store, handle, Py_NewRef(value), &line, &visit.pouch);
+    else
+        status = sv_store_insert(store, Py_NewRef(key), visit.asked.hash, Py_NewRef(value), &line, &visit.pouch);
+    if (status == SV_NOMEM || status == SV_FULL) {
+        sv_pouch_put_steal(&visit.pouch, value);
+        if (handle == SV_NONE)
+            sv_pouch_put_steal(&visit.pouch, key);
+    }
+    sv_line_end_locked(&line);
+    SV_UNLOCK()
+    if (status != SV_OK)
+        sv_store_error(status);
+    sv_visit_end(self, store, &visit);
+    return status == SV_OK ? stored : SV_RAISED;
+}
+
+/* _restore(entries): the coldest come last and are stored first. */
+static PyObject *cache_restore(PyObject *self, PyObject *entries)
+{
+    PyObject *all = PySequence_Tuple(entries);
+    Py_ssize_t stored = 0;
+    for (Py_ssize_t i = all == NULL ? 0 : PyTuple_GET_SIZE(all); i > 0; i--) {
+        int status = restore_one(self, PyTuple_GET_ITEM(all, i - 1));
+        if (status < 0) {
+            Py_DECREF(all);
+            return NULL;
+        }
+        stored += status;
+    }
+    Py_XDECREF(all);
+    return all == NULL ? NULL : PyLong_FromSsize_t(stored);
+}
+
+/* ------------------------------------------------------------------ numbers */
+
+static PyObject *bound_object(uint64_t bound)
+{
+    return bound == SV_UNBOUNDED ? Py_NewRef(Py_None) : PyLong_FromUnsignedLongLong(bound);
+}
+
+static PyObject *cache_counts(PyObject *self, PyObject *nothing)
+{
+    (void)nothing;
+    sv_store *store = store_of(self);
+    sv_counts counts = {0};
+    uint64_t gone[SV_CAUSES], stale_hits, weight, maxsize, maxweight;
+    Py_ssize_t current = sv_whole_length(self);
+    if (current < 0)
+        return NULL;
+    SV_LOCK(self)
+    counts = store->counts;
+    memcpy(gone, store->ledger->gone, sizeof(gone));
+    stale_hits = store->ledger->stale_hits;
+    weight = store->ledger->maxweight == SV_UNBOUNDED ? (uint64_t)current : store->ledger->weight;
+    maxsize = store->maxsize;
+    maxweight = store->ledger->maxweight;
+    SV_UNLOCK()
+    return Py_BuildValue("{sKsKsKsKsKsK sKsKsKsKsKsK snsKsNsN}", "hits", counts.hits, "stale_hits", stale_hits, "misses",
+                         counts.misses, "coalesced", counts.coalesced, "loads", counts.loads, "failures", counts.failures,
+                         "evicted", gone[SV_EVICTED], "expired", gone[SV_EXPIRED], "replaced", gone[SV_REPLACED],
+                         "deleted", gone[SV_DELETED], "invalidated", gone[SV_INVALIDATED], "cleared", gone[SV_CLEARED],
+                         "currsize", current, "weight", weight, "maxsize", bound_object(maxsize), "maxweight",
+                         bound_object(maxweight));
+}
+
+/* _latency(which, percents) -> (count, mean, percentiles): seconds. */
+static PyObject *cache_latency(PyObject *self, PyObject *const *args, Py_ssize_t count)
+{
+    sv_ledger *ledger = store_of(self)->ledger;
+    if (sv_want("_latency", 2, count) != SV_OK)
+        return NULL;
+    if (!PyUnicode_Check(args[0]) || !PyTuple_CheckExact(args[1]))
+        return PyErr_Format(PyExc_TypeError, "_latency() takes \"hits\" or \"loads\" and a tuple of percents");
+    sv_histogram *copy = sv_malloc(sizeof(*copy));
+    PyObject *found = PyTuple_New(PyTuple_GET_SIZE(args[1]));
+    if (copy == NULL || found == NULL) {
+        sv_free(copy);
+        Py_XDECREF(found);
+        return PyErr_NoMemory();
+    }
+    sv_histogram_clear(copy);
+    SV_LOCK(self)
+    const sv_histogram *source = PyUnicode_CompareWithASCIIString(args[0], "hits") == 0 ? ledger->hit_times
+                                                                                         : ledger->load_times;
+    if (source != NULL)
+        *copy = *source;
+    SV_UNLOCK()
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(found); i++) {
+        double percent = PyFloat_AsDouble(PyTuple_GET_ITEM(args[1], i));
+        PyObject *seconds = percent == -1.0 && PyErr_Occurred()
+                                ? NULL
+                                : PyFloat_FromDouble((double)sv_histogram_percentile(copy, percent) * 1e-9);
+        PyTuple_SET_ITEM(found, i, seconds);
+    }
+    PyObject *answer = PyErr_Occurred() ? NULL
+                                        : Py_BuildValue("(KdO)", (unsigned long long)copy->count,
+                                                        sv_histogram_mean(copy) * 1e-9, found);
+    sv_free(copy);
+    Py_DECREF(found);
+    return answer;
+}
+
+/* The record of requests shown to miniature caches of other sizes; its first half only warms them. No Python objects:
+ * the caller has let the interpreter go. SV_OK or SV_NOMEM. */
+static int replay_diary(const sv_diary *diary, const uint64_t *hashes, uint32_t length, const sv_rule *rule,
+                        uint64_t living, const uint64_t *sizes, uint32_t count, double living_ratio, double *expected)
+{
+    sv_mrc mrc;
+    int status = sv_mrc_open(&mrc, rule, living, sizes, count, diary->rate, 1);
+    if (status != SV_OK)
+        return status;
+    for (uint32_t at = 0; at < length && status == SV_OK; at++) {
+        if (at == length / 2)
+            sv_mrc_forget(&mrc);
+        status = sv_mrc_ask_slow(&mrc, hashes[at], 1);
+    }
+    for (uint32_t i = 0; i < count; i++)
+        expected[i] = living_ratio < 0 ? sv_mrc_alone(&mrc, i) : sv_mrc_expected(&mrc, i, living_ratio);
+    sv_mrc_close(&mrc);
+    return status;
+}
+
+/* _curve(sizes, living_ratio) -> expected hit ratios at these numbers of entries, or None while nothing is recorded.
+ * A living ratio below 0: the sample alone is asked. */
+static PyObject *cache_curve(PyObject *self, PyObject *const *args, Py_ssize_t count)
+{
+    sv_cache *cache = cache_of(self);
+    uint64_t sizes[SV_MRC_MOST];
+    double expected[SV_MRC_MOST];
+    if (sv_want("_curve", 2, count) != SV_OK)
+        return NULL;
+    double living_ratio = PyFloat_AsDouble(args[1]);
+    Py_ssize_t asked = PyTuple_Check(args[0]) ? PyTuple_GET_SIZE(args[0]) : -1;
+    if (asked < 0 || asked >= (Py_ssize_t)SV_MRC_MOST)
+        return PyErr_Format(PyExc_ValueError, "sizes must be a tuple of at most %d", (int)SV_MRC_MOST - 1);
+    for (Py_ssize_t i = 0; i < asked; i++)
+        sizes[i] = PyLong_AsUnsignedLongLong(PyTuple_GET_ITEM(args[0], i));
+    if (PyErr_Occurred())
+        return NULL;
+    uint32_t length = 0;
+    uint64_t *hashes = NULL, living;
+    sv_diary shape = {0};
+    SV_LOCK(self)
+    length = sv_diary_length(&cache->diary);
+    hashes = sv_malloc((length + 1) * sizeof(uint64_t));
+    for (uint32_t at = 0; hashes != NULL && at < length; at++)
+        hashes[at] = sv_diary_at(&cache->diary, at);
+    shape.rate = cache->diary.rate;
+    living = cache->store.ledger->maxweight == SV_UNBOUNDED ? cache->store.maxsize : cache->store.current;
+    SV_UNLOCK()
+    if (hashes == NULL)
+        return PyErr_NoMemory();
+    if (length == 0 || living == SV_UNBOUNDED || living == 0) {
+        sv_free(hashes);
+        Py_RETURN_NONE;
+    }
+    int status;
+    Py_BEGIN_ALLOW_THREADS
+    status = replay_diary(&shape, hashes, length, cache->store.policy->rule, living, sizes, (uint32_t)asked, living_ratio,
+                          expected);
+    Py_END_ALLOW_THREADS
+    sv_free(hashes);
+    if (status != SV_OK)
+        return PyErr_NoMemory();
+    PyObject *answer = PyTuple_New(asked);
+    for (Py_ssize_t i = 0; answer != NULL && i < asked; i++) {
+        PyObject *ratio = PyFloat_FromDouble(expected[i]);
+        if (ratio == NULL)
+            Py_CLEAR(answer);
+        else
+            PyTuple_SET_ITEM(answer, i, ratio);
+    }
+    return answer;
+}
+
+static PyObject *cache_now(PyObject *self, PyObject *nothing)
+{
+    (void)nothing;
+    uint64_t now;
+    if (sv_ledger_now_precisely(store_of(self)->ledger, &now) != SV_OK)
+        return NULL;
+    return PyFloat_FromDouble(sv_ledger_seconds(store_of(self)->ledger, now));
+}
+
+#define VERB(function) (PyCFunction)(void (*)(void))(function)
+
+PyMethodDef sv_whole_methods[] = {
+    {"clear", cache_clear, METH_NOARGS,
+     "clear($self, /)\n--\n\nForget everything. Loads that run now are not stored. O(n)."},
+    {"_snapshot", cache_snapshot, METH_O, NULL},
+    {"_entries", cache_entries, METH_NOARGS, NULL},
+    {"_restore", cache_restore, METH_O, NULL},
+    {"_invalidate_tags", VERB(cache_invalidate_tags), METH_FASTCALL, NULL},
+    {"_resize", VERB(cache_resize), METH_FASTCALL, NULL},
+    {"_popitem", cache_popitem, METH_NOARGS, NULL},
+    {"_counts", cache_counts, METH_NOARGS, NULL},
+    {"_latency", VERB(cache_latency), METH_FASTCALL, NULL},
+    {"_curve", VERB(cache_curve), METH_FASTCALL, NULL},
+    {"_now", cache_now, METH_NOARGS, NULL},
+    {NULL, NULL, 0, NULL},
+};

@@ -1,0 +1,55 @@
+/* Which keys were asked for lately: a bounded record of a sample of the requests, kept beside a living cache, from which
+ * the hit ratio at other sizes is found when somebody wants to know (mrc.h).
+ *
+ * A request whose key is not in the sample costs a multiplication and a comparison; one that is, a store besides. The
+ * sample is one of keys, not of requests: a key is always in it or never.
+ */
+#ifndef SV_DIARY_H
+#define SV_DIARY_H
+
+#include "base.h"
+
+typedef struct sv_diary {
+    uint64_t threshold; /* in the sample: mixed hash not above it */
+    uint64_t salt;
+    uint64_t rate;      /* one key in so many */
+    uint64_t *hashes;   /* the last `room` of them, a ring */
+    uint64_t noted;     /* ever */
+    uint32_t room;      /* a power of two */
+    uint32_t most;
+} sv_diary;
+
+#define SV_DIARY_FIRST 256u
+#define SV_DIARY_MOST 65536u
+
+/* For a cache of so many entries: one key in `entries / 2048` is in the sample, and so many requests are recorded that
+ * each of these entries may be asked for sixteen times. Needs no memory yet. */
+void sv_diary_open(sv_diary *diary, uint64_t entries, uint64_t seed);
+void sv_diary_close(sv_diary *diary);
+
+/* Record a request. Without memory the record stays as short as it is. */
+void sv_diary_note_slowly(sv_diary *diary, uint64_t hash);
+SV_INLINE void sv_diary_note(sv_diary *diary, uint64_t hash)
+{
+    if (SV_LIKELY(sv_fold(hash ^ diary->salt, UINT64_C(0x9FB21C651E98DF25)) > diary->threshold))
+        return;
+    if (SV_UNLIKELY(diary->noted == diary->room && diary->room < diary->most)) {
+        sv_diary_note_slowly(diary, hash);
+        return;
+    }
+    if (SV_LIKELY(diary->room > 0))
+        diary->hashes[diary->noted++ & (diary->room - 1)] = hash;
+}
+
+/* How many requests of the record can be read, and the one that is `at` places after the oldest. */
+SV_INLINE uint32_t sv_diary_length(const sv_diary *diary)
+{
+    return diary->noted < diary->room ? (uint32_t)diary->noted : diary->room;
+}
+SV_INLINE uint64_t sv_diary_at(const sv_diary *diary, uint32_t at)
+{
+    uint64_t first = diary->noted < diary->room ? 0 : diary->noted;
+    return diary->hashes[(first + at) & (diary->room - 1)];
+}
+
+#endif
