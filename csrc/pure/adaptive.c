@@ -261,6 +261,13 @@ static void adaptive_hit(sv_policy *policy, sv_slab *slab, sv_handle handle)
     *mark = (uint8_t)(*mark + ((*mark & HITS) < HITS));
 }
 
+static void adaptive_reweigh(sv_policy *policy, sv_slab *slab, sv_handle handle, uint32_t weight)
+{
+    (void)slab;
+    (void)handle;
+    ((adaptive *)policy)->weighed |= weight != 1;
+}
+
 static void adaptive_leave(sv_policy *policy, sv_slab *slab, sv_handle handle)
 {
     adaptive *self = (adaptive *)policy;
@@ -376,6 +383,7 @@ const sv_rule sv_adaptive_rule = {
     .enter = adaptive_enter,
     .hit = adaptive_hit,
     .leave = adaptive_leave,
+    .reweigh = adaptive_reweigh,
     .victim = adaptive_victim,
     .resize = adaptive_resize,
     .clear = adaptive_clear,

@@ -71,6 +71,7 @@ const sv_rule sv_fifo_rule = {
     .enter = fifo_enter,
     .hit = fifo_hit,
     .leave = fifo_leave,
+    .reweigh = NULL,
     .victim = fifo_victim,
     .resize = fifo_resize,
     .clear = fifo_clear,

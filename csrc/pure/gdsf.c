@@ -6,17 +6,24 @@
  *
  * The entries stand in a heap by worth. A hit raises an entry's worth but moves nothing; who is on top of the heap has
  * its standing renewed before it may leave, and since worth only rises, the top that is up to date is the true least:
- * O(log n) per such step, and at most SCAN steps in one search.
+ * O(log n) per such step, and at most SCAN steps in one search. (Worth falls only where an entry becomes heavier: then
+ * it is moved at once.)
+ *
+ * Worth goes round, as the numbers of a clock do: nobody is worth less than L, nor L + MOST_HITS or more, and two that
+ * lie so near each other are told apart on either side of the wrap. L begins a little before it, so that going round is
+ * no event of far-off years.
  */
 #include "rules.h"
 
 #define RECENT 0u /* chain of all entries in order of entry, for the walk */
 #define SCAN 64u
 #define ONE (UINT64_C(1) << 32) /* worth has 32 binary places */
+#define MOST_HITS (UINT32_C(1) << 24)
+#define FIRST_INFLATION (UINT64_MAX - ONE)
 
 typedef struct standing {
     uint64_t worth; /* now */
-    uint64_t rank;  /* when the heap was told last; <= worth */
+    uint64_t rank;  /* when the heap was told last; not above worth */
     uint32_t weight;
     uint32_t hits;
     uint32_t place; /* in the heap */
@@ -35,7 +42,7 @@ static int gdsf_open(sv_policy *policy, sv_slab *slab, uint64_t capacity, uint64
 {
     (void)seed;
     const sv_rule *rule = policy->rule;
-    *(gdsf *)policy = (gdsf){.policy = {.rule = rule, .capacity = capacity}};
+    *(gdsf *)policy = (gdsf){.policy = {.rule = rule, .capacity = capacity}, .inflation = FIRST_INFLATION};
     sv_chain_clear(slab, RECENT);
     return SV_OK;
 }
@@ -66,6 +73,14 @@ static int gdsf_reserve(sv_policy *policy, uint32_t boxes)
     return SV_OK;
 }
 
+/* a < b, on the clock face. */
+static int is_below(uint64_t a, uint64_t b) { return (a - b) >> 63 != 0; }
+
+static int ranks_below(const gdsf *self, sv_handle a, sv_handle b)
+{
+    return is_below(self->of[a].rank, self->of[b].rank);
+}
+
 static void place(gdsf *self, uint32_t at, sv_handle handle)
 {
     self->heap[at] = handle;
@@ -77,7 +92,7 @@ static void rise(gdsf *self, uint32_t at)
     sv_handle handle = self->heap[at];
     for (; at > 0; at = (at - 1) / 2) {
         sv_handle above = self->heap[(at - 1) / 2];
-        if (self->of[above].rank <= self->of[handle].rank)
+        if (!ranks_below(self, handle, above))
             break;
         place(self, at, above);
     }
@@ -91,9 +106,9 @@ static void sink(gdsf *self, uint32_t at)
         uint64_t below = (uint64_t)at * 2 + 1;
         if (below >= self->count)
             break;
-        if (below + 1 < self->count && self->of[self->heap[below + 1]].rank < self->of[self->heap[below]].rank)
+        if (below + 1 < self->count && ranks_below(self, self->heap[below + 1], self->heap[below]))
             below++;
-        if (self->of[handle].rank <= self->of[self->heap[below]].rank)
+        if (!ranks_below(self, self->heap[below], handle))
             break;
         place(self, at, self->heap[below]);
         at = (uint32_t)below;
@@ -133,8 +148,21 @@ static void gdsf_hit(sv_policy *policy, sv_slab *slab, sv_handle handle)
     (void)slab;
     gdsf *self = (gdsf *)policy;
     standing *entry = &self->of[handle];
-    entry->hits += entry->hits < UINT32_MAX;
+    entry->hits += entry->hits < MOST_HITS;
     entry->worth = worth_of(self, entry);
+}
+
+static void gdsf_reweigh(sv_policy *policy, sv_slab *slab, sv_handle handle, uint32_t weight)
+{
+    (void)slab;
+    gdsf *self = (gdsf *)policy;
+    standing *entry = &self->of[handle];
+    entry->weight = weight + (weight == 0);
+    entry->worth = worth_of(self, entry);
+    if (is_below(entry->worth, entry->rank)) {
+        entry->rank = entry->worth;
+        rise(self, entry->place);
+    }
 }
 
 static void gdsf_leave(sv_policy *policy, sv_slab *slab, sv_handle handle)
@@ -155,7 +183,7 @@ static sv_handle gdsf_victim(sv_policy *policy, sv_slab *slab, uint64_t newcomer
         sink(self, 0);
     }
     sv_handle victim = self->heap[0];
-    if (self->of[victim].rank > self->inflation)
+    if (is_below(self->inflation, self->of[victim].rank))
         self->inflation = self->of[victim].rank;
     gdsf_leave(policy, slab, victim);
     return victim;
@@ -172,7 +200,7 @@ static void gdsf_clear(sv_policy *policy, sv_slab *slab)
 {
     gdsf *self = (gdsf *)policy;
     self->count = 0;
-    self->inflation = 0;
+    self->inflation = FIRST_INFLATION;
     sv_chain_clear(slab, RECENT);
 }
 
@@ -193,6 +221,7 @@ const sv_rule sv_gdsf_rule = {
     .enter = gdsf_enter,
     .hit = gdsf_hit,
     .leave = gdsf_leave,
+    .reweigh = gdsf_reweigh,
     .victim = gdsf_victim,
     .resize = gdsf_resize,
     .clear = gdsf_clear,

@@ -67,6 +67,7 @@ const sv_rule sv_lru_rule = {
     .enter = lru_enter,
     .hit = lru_hit,
     .leave = lru_leave,
+    .reweigh = NULL,
     .victim = lru_victim,
     .resize = lru_resize,
     .clear = lru_clear,

@@ -2,7 +2,9 @@
  *
  * The store guarantees: calls come one at a time; `reserve` succeeded for every handle that is passed later; `enter`
  * and `leave` alternate for a handle; `victim` is called only when at least one entry is in, always before the
- * newcomer enters; an entry that is being loaded is not in.
+ * newcomer enters; an entry that is being loaded is not in. Where entries are weighed it calls `victim` again and again
+ * until there is room, for the same newcomer, who may need none, one or all of them to go and may not come after all;
+ * who weighs more than the whole cache is the store's to refuse, and so is the sum of the weights to keep.
  * The rule must: work in O(1) amortised time (a bounded number of steps in one call); use only the links of the
  * entries' boxes (prev, next), the sentinels' boxes and memory of its own; never touch key, value or hash (it may
  * read the hash); never fail outside `open`, `reserve` and `resize`; draw chance only from the seed it was opened
@@ -28,7 +30,7 @@ typedef struct sv_rule {
     /* Side arrays of the rule must reach handles below `boxes`. SV_OK or SV_NOMEM; NULL where there are none. */
     int (*reserve)(sv_policy *policy, uint32_t boxes);
 
-    /* A new entry is in. `weight` is 1 unless the store weighs entries. */
+    /* A new entry is in. `weight` is 1 unless the store weighs entries; 0 counts as 1. */
     void (*enter)(sv_policy *policy, sv_slab *slab, sv_handle handle, uint32_t weight);
 
     /* The entry was read or its value replaced. */
@@ -37,7 +39,13 @@ typedef struct sv_rule {
     /* The entry goes for a reason that is not the rule's (deleted, expired, cleared). */
     void (*leave)(sv_policy *policy, sv_slab *slab, sv_handle handle);
 
-    /* Choose who leaves to make room for a newcomer with this hash, and take it out of the rule's chains. */
+    /* The value was replaced by one of another weight: the entry stays who it is. NULL where weights do not matter to
+     * the rule. (`leave` and `enter` would say it too, but then the rule forgets what the entry has earned.) The store
+     * evicts afterwards if it holds too much, and this entry may be the victim. */
+    void (*reweigh)(sv_policy *policy, sv_slab *slab, sv_handle handle, uint32_t weight);
+
+    /* Choose who leaves to make room for a newcomer with this hash (any number where there is no newcomer), and take it
+     * out of the rule's chains. */
     sv_handle (*victim)(sv_policy *policy, sv_slab *slab, uint64_t newcomer);
 
     /* The bound changed; the store evicts afterwards if it holds too many. SV_OK or SV_NOMEM. */

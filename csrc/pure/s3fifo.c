@@ -97,6 +97,13 @@ static void s3fifo_hit(sv_policy *policy, sv_slab *slab, sv_handle handle)
     *mark = (uint8_t)(*mark + ((*mark & HITS) < HITS));
 }
 
+static void s3fifo_reweigh(sv_policy *policy, sv_slab *slab, sv_handle handle, uint32_t weight)
+{
+    (void)slab;
+    (void)handle;
+    ((s3fifo *)policy)->weighed |= weight != 1;
+}
+
 static void s3fifo_leave(sv_policy *policy, sv_slab *slab, sv_handle handle)
 {
     s3fifo *self = (s3fifo *)policy;
@@ -181,6 +188,7 @@ const sv_rule sv_s3fifo_rule = {
     .enter = s3fifo_enter,
     .hit = s3fifo_hit,
     .leave = s3fifo_leave,
+    .reweigh = s3fifo_reweigh,
     .victim = s3fifo_victim,
     .resize = s3fifo_resize,
     .clear = s3fifo_clear,

@@ -101,6 +101,7 @@ const sv_rule sv_sieve_rule = {
     .enter = sieve_enter,
     .hit = sieve_hit,
     .leave = sieve_leave,
+    .reweigh = NULL,
     .victim = sieve_victim,
     .resize = sieve_resize,
     .clear = sieve_clear,

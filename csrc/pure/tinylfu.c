@@ -164,6 +164,13 @@ static void tinylfu_hit(sv_policy *policy, sv_slab *slab, sv_handle handle)
         move(self, slab, PROBATION, sv_chain_oldest(slab, PROTECTED));
 }
 
+static void tinylfu_reweigh(sv_policy *policy, sv_slab *slab, sv_handle handle, uint32_t weight)
+{
+    (void)slab;
+    (void)handle;
+    ((tinylfu *)policy)->weighed |= weight != 1;
+}
+
 static void tinylfu_leave(sv_policy *policy, sv_slab *slab, sv_handle handle)
 {
     take_out((tinylfu *)policy, slab, handle);
@@ -232,6 +239,7 @@ const sv_rule sv_tinylfu_rule = {
     .enter = tinylfu_enter,
     .hit = tinylfu_hit,
     .leave = tinylfu_leave,
+    .reweigh = tinylfu_reweigh,
     .victim = tinylfu_victim,
     .resize = tinylfu_resize,
     .clear = tinylfu_clear,

@@ -203,15 +203,18 @@ static void drain(sv_wheel *wheel, uint32_t level, uint32_t bucket, uint64_t now
     wheel->time = end < now ? end : now;
 }
 
-/* Nothing begins before `start`, which lies after `now`. */
-static void rest(sv_wheel *wheel, uint64_t now, uint32_t list, uint64_t start)
+/* The earliest bucket begins at `start`, which lies after `now`: until then nothing can be due. */
+static void rest(sv_wheel *wheel, uint64_t now, uint32_t level, uint32_t bucket, uint64_t start)
 {
     if (now < wheel->time) /* a clock that went back proves nothing */
         return;
+    uint64_t end = start + ((UINT64_C(1) << shift_of(level)) - 1);
     wheel->time = now;
-    sv_handle first = wheel->heads[list];
-    if (next_of(wheel, first) == SV_NONE) /* it may lie alone there for long: not to be woken for each level */
-        start = sv_wheel_deadline(wheel, first);
+    sv_handle first = wheel->heads[level * 64 + bucket];
+    if (next_of(wheel, first) == SV_NONE) { /* it may lie alone there for long: not to be woken for each level */
+        uint64_t deadline = sv_wheel_deadline(wheel, first);
+        start = deadline < end ? deadline : end; /* a deadline moved to later must not hide the next bucket's */
+    }
     if (start > wheel->due)
         wheel->due = start;
 }
@@ -300,7 +303,7 @@ sv_handle sv_wheel_next(sv_wheel *wheel, uint64_t now, uint32_t *steps)
         uint32_t level = lowest_bit(wheel->occupied), bucket = lowest_bit(wheel->buckets[level]);
         uint64_t start = level == DRAINING ? 0 : start_of(wheel, level, bucket);
         if (start > now) {
-            rest(wheel, now, level * 64 + bucket, start);
+            rest(wheel, now, level, bucket, start);
             return SV_NONE;
         }
         if (*steps == 0)

@@ -20,7 +20,7 @@ typedef struct check_test {
 #define SUITE_END {NULL, NULL}
 
 extern const check_test slab_suite[], index_suite[], lru_suite[], histogram_suite[], memory_suite[], fuzz_suite[],
-    ghost_suite[], rules_suite[], replay_suite[];
+    ghost_suite[], rules_suite[], replay_suite[], wheel_suite[];
 
 #define CHECK(claim) ((claim) ? (void)0 : check_failed(__FILE__, __LINE__, #claim))
 #define CHECK_EQUAL(found, expected) check_equal(__FILE__, __LINE__, #found, (uint64_t)(found), (uint64_t)(expected))
@@ -33,6 +33,9 @@ extern uint64_t check_seed, chance;
 
 /* A number below `limit`. */
 static inline uint32_t chance_below(uint32_t limit) { return (uint32_t)((sv_chance(&chance) >> 32) * limit >> 32); }
+
+/* Any string of bytes as a walk of the timer wheel beside its twin (test_wheel.c); for the fuzzer. */
+void wheel_program(const uint8_t *bytes, size_t size);
 
 /* ------------------------------------------------------------------ memory.c: an allocator that fails when told to */
 

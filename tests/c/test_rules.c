@@ -97,6 +97,9 @@ static void keep_the_contract(const sv_rule *rule, uint64_t capacity, int weighe
             stage_enter(&stage, hash, weighed ? 1 + chance_below(1000) : 1);
         } else if (what < 90) {
             rule->hit(stage.policy, &stage.slab, stage_any(&stage));
+        } else if (what < 92 && weighed) {
+            if (rule->reweigh != NULL)
+                rule->reweigh(stage.policy, &stage.slab, stage_any(&stage), chance_below(1000));
         } else if (what < 97) {
             sv_handle gone = stage_any(&stage);
             rule->leave(stage.policy, &stage.slab, gone);
@@ -430,8 +433,8 @@ static void test_gdsf_evicts_who_is_worth_least(void)
     struct stage stage;
     uint64_t inflation = 0;
     stage_open(&stage, sv_rule_named("gdsf"), 1000000);
-    for (int step = 0; step < 8000; step++) {
-        uint32_t what = chance_below(10);
+    for (int step = 0; step < 20000; step++) {
+        uint32_t what = chance_below(11);
         if (stage.live == 0 || (what < 4 && stage.live < 150)) {
             uint32_t heavy = 1 + chance_below(50);
             sv_handle handle = stage_enter(&stage, (uint64_t)step, heavy);
@@ -442,6 +445,11 @@ static void test_gdsf_evicts_who_is_worth_least(void)
             sv_handle handle = stage_any(&stage);
             stage.rule->hit(stage.policy, &stage.slab, handle);
             worth[handle] = inflation + (++hits[handle] << 32) / weight[handle];
+        } else if (what == 10) { /* heavier or lighter */
+            sv_handle handle = stage_any(&stage);
+            weight[handle] = 1 + chance_below(50);
+            stage.rule->reweigh(stage.policy, &stage.slab, handle, (uint32_t)weight[handle]);
+            worth[handle] = inflation + (hits[handle] << 32) / weight[handle];
         } else if (what == 7) {
             sv_handle gone = stage_any(&stage);
             stage.rule->leave(stage.policy, &stage.slab, gone);
@@ -457,7 +465,69 @@ static void test_gdsf_evicts_who_is_worth_least(void)
             stage_forget(&stage, victim);
         }
     }
+    CHECK(inflation >> 32 > 2); /* the rule's own has gone round */
     stage_close(&stage);
+}
+
+/* An entry that was read a lot and then grew loses to one that did not; one that shrank wins. */
+static void test_gdsf_looks_at_the_weight_that_an_entry_has_now(void)
+{
+    struct stage stage;
+    stage_open(&stage, sv_rule_named("gdsf"), 1000);
+    sv_handle grows = stage_enter(&stage, 1, 1), shrinks = stage_enter(&stage, 2, 100), stays = stage_enter(&stage, 3, 10);
+    for (int i = 0; i < 5; i++)
+        stage.rule->hit(stage.policy, &stage.slab, grows);
+    stage.rule->reweigh(stage.policy, &stage.slab, grows, 500);
+    stage.rule->reweigh(stage.policy, &stage.slab, shrinks, 1);
+    const sv_handle order[] = {grows, stays, shrinks};
+    for (int i = 0; i < 3; i++) {
+        CHECK_EQUAL(stage.rule->victim(stage.policy, &stage.slab, 9), order[i]);
+        stage_forget(&stage, order[i]);
+    }
+    stage_close(&stage);
+}
+
+/* What the store does with weights: a newcomer as heavy as half the cache drives out as many as it takes, and whoever
+ * grows is paid for the same way, perhaps with itself. */
+static void test_rules_make_room_for_the_heavy(void)
+{
+    for (size_t number = 0; sv_rule_at(number) != NULL; number++) {
+        static uint32_t weights[BOXES];
+        const uint64_t capacity = 400;
+        struct stage stage;
+        uint64_t weight = 0;
+        stage_open(&stage, sv_rule_at(number), capacity);
+        for (uint32_t step = 0; step < 6000; step++) {
+            uint64_t hash = chance_below(500);
+            uint32_t heavy = chance_below(30) == 0 ? 1 + chance_below((uint32_t)capacity) : 1 + chance_below(3);
+            if (stage.live > 0 && chance_below(3) == 0) {
+                sv_handle handle = stage_any(&stage);
+                if (chance_below(8) == 0) {
+                    weight += heavy;
+                    weight -= weights[handle];
+                    weights[handle] = heavy;
+                    if (stage.rule->reweigh != NULL)
+                        stage.rule->reweigh(stage.policy, &stage.slab, handle, heavy);
+                    heavy = 0;
+                } else
+                    stage.rule->hit(stage.policy, &stage.slab, handle);
+            }
+            while (weight + heavy > capacity) {
+                CHECK(stage.live > 0);
+                sv_handle victim = stage.rule->victim(stage.policy, &stage.slab, hash);
+                stage_forget(&stage, victim);
+                weight -= weights[victim];
+            }
+            if (heavy > 0 && chance_below(20) > 0) { /* or it does not come after all */
+                weights[stage_enter(&stage, hash, heavy)] = heavy;
+                weight += heavy;
+            }
+            if (step % 64 == 0)
+                stage_check(&stage);
+        }
+        stage_check(&stage);
+        stage_close(&stage);
+    }
 }
 
 static void test_gdsf_serves_more_requests_than_lru_when_few_entries_are_huge(void)
@@ -549,6 +619,8 @@ const check_test rules_suite[] = {
     TEST(test_adaptive_search_takes_few_steps_when_everything_is_hot),
     TEST(test_tinylfu_keeps_the_frequent_when_strangers_stream_by),
     TEST(test_gdsf_evicts_who_is_worth_least),
+    TEST(test_gdsf_looks_at_the_weight_that_an_entry_has_now),
+    TEST(test_rules_make_room_for_the_heavy),
     TEST(test_gdsf_serves_more_requests_than_lru_when_few_entries_are_huge),
     TEST(test_rules_repeat_themselves_when_the_seed_is_the_same),
     TEST(test_rules_meet_the_anchors_of_real_traces),
