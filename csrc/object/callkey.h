@@ -36,6 +36,7 @@ typedef struct sv_asked {
     int bare;          /* keyed by values[0] itself */
     int rules;         /* SV_TYPED, SV_ALIKE */
     uint64_t hash;
+    uint64_t now;      /* when it was asked: only read where answers have an end */
 } sv_asked;
 
 /* Describe a call and hash its arguments; runs Python code for values that are not exact str or int.

@@ -90,6 +90,9 @@ SV_INLINE int sv_terms_need_a_stay(const sv_terms *terms)
     return terms->swr > 0 || terms->sie > 0 || terms->tti != SV_NEVER || terms->early > 0;
 }
 
+/* Stale answers and early renewals: more than the core decides by itself. */
+SV_INLINE int sv_terms_need_steering(const sv_terms *terms) { return terms->swr > 0 || terms->sie > 0 || terms->early > 0; }
+
 /* Read a Freshness (None: no word about anything). SV_OK or SV_RAISED. May run Python code. */
 int sv_terms_read(PyObject *fresh, sv_terms *terms);
 
@@ -169,6 +172,16 @@ SV_INLINE sv_state sv_ledger_state(sv_ledger *ledger, sv_handle handle, uint64_t
     if (SV_LIKELY(ledger->tagged == NULL && ledger->stays == NULL)) /* nothing but lifetimes */
         return sv_ledger_is_past(ledger, sv_wheel_deadline(&ledger->wheel, handle), now) ? SV_PAST : SV_FRESH;
     return sv_ledger_state_slowly(ledger, handle, now);
+}
+
+/* Whether chance has a say if this fresh entry is renewed early (XFetch): the chance that a load begins at more than 37
+ * times beta times the load's cost before the end is 2^-53. */
+SV_INLINE int sv_ledger_may_be_early(const sv_ledger *ledger, sv_handle handle, uint64_t now)
+{
+    if (handle >= ledger->stays_room || ledger->stays[handle].fresh_until == SV_NEVER)
+        return 0;
+    const sv_stay *stay = &ledger->stays[handle];
+    return (double)(stay->fresh_until - now) <= ledger->terms.early * (double)stay->cost * 37e9;
 }
 
 /* The entry was asked for at this time: its time to idle begins anew. */

@@ -7,6 +7,15 @@
 
 /* ------------------------------------------------------------------ looking, and answering */
 
+/* With a ledger: an entry that is fresh, and so far from its end that chance has no say (see may_be_early in mapping.c). */
+static int may_answer(sv_store *store, sv_handle handle, uint64_t now)
+{
+    sv_ledger *ledger = store->ledger;
+    if (sv_ledger_state(ledger, handle, &now) != SV_FRESH)
+        return 0;
+    return ledger->terms.early <= 0 || !sv_ledger_may_be_early(ledger, handle, now);
+}
+
 /* 1: `value` is what is stored (new reference) and the hit is counted. 0: absent or loading. SV_RAISED. */
 static int look_locked(sv_memo *memo, const sv_asked *asked, PyObject **value)
 {
@@ -19,16 +28,18 @@ static int look_locked(sv_memo *memo, const sv_asked *asked, PyObject **value)
     int found = handle == SV_NONE ? 0 : sv_asked_equals(asked, store->slab.boxes[handle].key);
     if (SV_UNLIKELY(found < 0))
         return SV_RAISED;
-    if (SV_UNLIKELY(found == 0 || store->moves != moves)) {
-        found = sv_store_find(store, asked, &handle);
+    if (SV_UNLIKELY(found == 0 || store->moves != moves || store->ledger != NULL)) {
+        found = sv_memo_find_locked(memo, asked, &handle);
         if (found != 1)
             return found;
     }
     PyObject *stored = store->slab.boxes[handle].value;
-    if (SV_UNLIKELY(stored == NULL))
+    if (SV_UNLIKELY(stored == NULL) || SV_UNLIKELY(store->ledger != NULL && !may_answer(store, handle, asked->now)))
         return 0;
     store->counts.hits++;
     sv_store_touch(store, handle);
+    if (SV_UNLIKELY(store->ledger != NULL))
+        sv_ledger_asked_for(store->ledger, handle, asked->now);
     *value = Py_NewRef(stored);
     return 1;
 }
@@ -64,15 +75,16 @@ static SV_NEVER_INLINE PyObject *keep_key_steal(sv_memo *memo, const sv_asked *a
     sv_pouch pouch;
     SV_POUCH_EMPTY(&pouch);
     int status = SV_OK, there = 0;
+    sv_line lines, *line = sv_memo_line(memo, &lines);
     SV_LOCK(memo)
     sv_store *store = &memo->store;
     sv_handle found;
     if (store->epoch != epoch)
-        there = sv_store_find(store, asked, &found);
+        there = sv_memo_find_locked(memo, asked, &found);
     if (there < 0)
         status = there;
     else if (!there && (store->fences == fences || !(memo->flags & SV_EXPLAIN))) {
-        status = sv_store_insert(store, key, asked->hash, value, NULL, &pouch);
+        status = sv_store_insert(store, key, asked->hash, value, line, &pouch);
         if (status == SV_OK) {
             key = NULL;
             Py_INCREF(value);
@@ -80,7 +92,7 @@ static SV_NEVER_INLINE PyObject *keep_key_steal(sv_memo *memo, const sv_asked *a
     }
     SV_UNLOCK()
     Py_XDECREF(key);
-    sv_pouch_drop(&pouch);
+    sv_memo_drop(memo, &pouch);
     if (SV_LIKELY(status == SV_OK))
         return value;
     Py_DECREF(value);
@@ -172,9 +184,10 @@ static SV_NOINLINE PyObject *settle_error(sv_memo *memo, uint32_t number)
         stored = sv_ready_new(error, REMEMBERED_ERROR);
         PyErr_Clear();
     }
+    sv_line lines, *line = sv_memo_line(memo, &lines);
     SV_LOCK(memo)
     memo->store.counts.failures++;
-    sv_store_settle_steal(&memo->store, number, stored, NULL, &pouch);
+    sv_store_settle_steal(&memo->store, number, stored, line, &pouch);
     flight = sv_store_end(&memo->store, number);
     SV_UNLOCK()
     if (flight != NULL) {
@@ -185,7 +198,7 @@ static SV_NOINLINE PyObject *settle_error(sv_memo *memo, uint32_t number)
             sv_flight_abandon(flight);
         Py_DECREF(flight);
     }
-    sv_pouch_drop(&pouch);
+    sv_memo_drop(memo, &pouch);
     sv_raised_put_steal(error);
     return NULL;
 }
@@ -197,15 +210,16 @@ SV_NEVER_INLINE PyObject *sv_memo_settle_steal(sv_memo *memo, uint32_t number, P
     sv_pouch pouch;
     SV_POUCH_EMPTY(&pouch);
     PyObject *flight;
+    sv_line lines, *line = sv_memo_line(memo, &lines);
     SV_LOCK(memo)
-    sv_store_settle_steal(&memo->store, number, Py_NewRef(value), NULL, &pouch);
+    sv_store_settle_steal(&memo->store, number, Py_NewRef(value), line, &pouch);
     flight = sv_store_end(&memo->store, number);
     SV_UNLOCK()
     if (SV_UNLIKELY(flight != NULL)) {
         sv_flight_land(flight, value);
         Py_DECREF(flight);
     }
-    sv_pouch_drop(&pouch);
+    sv_memo_drop(memo, &pouch);
     return SV_LIKELY(memo->copy == NULL) ? value : sv_memo_answer_steal(memo, value);
 }
 
@@ -274,13 +288,14 @@ static SV_NEVER_INLINE PyObject *settle_inside_steal(sv_memo *memo, const place 
 {
     sv_pouch pouch;
     SV_POUCH_EMPTY(&pouch);
+    sv_line lines, *line = sv_memo_line(memo, &lines);
     SV_LOCK(memo)
     sv_store *store = &memo->store;
     memo->store.counts.loads++;
     if (outer->number < store->loads_size && store->loads[outer->number].serial == outer->serial)
-        sv_store_settle_steal(store, outer->number, Py_NewRef(value), NULL, &pouch);
+        sv_store_settle_steal(store, outer->number, Py_NewRef(value), line, &pouch);
     SV_UNLOCK()
-    sv_pouch_drop(&pouch);
+    sv_memo_drop(memo, &pouch);
     return memo->copy == NULL ? value : sv_memo_answer_steal(memo, value);
 }
 
@@ -353,6 +368,23 @@ PyObject *sv_memo_coroutine(sv_memo *memo, PyObject *maker, const sv_asked *aske
     return coroutine;
 }
 
+/* What is no plain hit is decided above. */
+static PyObject *call_steered(sv_memo *memo, const sv_asked *asked, PyObject *const *args, size_t nargsf,
+                              PyObject *kwnames)
+{
+    PyObject *value = NULL;
+    int found;
+    SV_LOCK(memo)
+    found = look_locked(memo, asked, &value);
+    SV_UNLOCK()
+    if (found == 1)
+        return sv_memo_answer_steal(memo, value);
+    if (found < 0)
+        return NULL;
+    return sv_memo_coroutine(memo, (memo->flags & SV_ASYNC) ? sv_words.load : sv_words.steer, asked, args,
+                             PyVectorcall_NARGS(nargsf), kwnames);
+}
+
 static PyObject *call_async(sv_memo *memo, const sv_asked *asked, PyObject *const *args, size_t nargsf,
                             PyObject *kwnames)
 {
@@ -370,10 +402,11 @@ static PyObject *call_async(sv_memo *memo, const sv_asked *asked, PyObject *cons
 
 /* ------------------------------------------------------------------ all of them */
 
-/* A call that is no hit of the quick kind. */
-PyObject *sv_memo_call_asked(sv_memo *memo, const sv_asked *asked, PyObject *const *args, size_t nargsf,
+static PyObject *call_asked(sv_memo *memo, const sv_asked *asked, PyObject *const *args, size_t nargsf,
                             PyObject *kwnames)
 {
+    if (SV_UNLIKELY(memo->flags & SV_STEERED))
+        return call_steered(memo, asked, args, nargsf, kwnames);
     if (!(memo->flags & (SV_ASYNC | SV_COALESCE)))
         return call_alone(memo, asked, args, nargsf, kwnames);
     if (memo->flags & SV_ASYNC)
@@ -386,6 +419,16 @@ PyObject *sv_memo_call_asked(sv_memo *memo, const sv_asked *asked, PyObject *con
     if (found == 1)
         return sv_memo_answer_steal(memo, value);
     return found < 0 ? NULL : call_together(memo, asked, args, nargsf, kwnames);
+}
+
+/* A call that is no hit of the quick kind. */
+PyObject *sv_memo_call_asked(sv_memo *memo, const sv_asked *asked, PyObject *const *args, size_t nargsf,
+                            PyObject *kwnames)
+{
+    PyObject *answer = call_asked(memo, asked, args, nargsf, kwnames);
+    if (SV_UNLIKELY(memo->store.ledger != NULL)) /* looking lets leave what is due */
+        sv_store_see_off((PyObject *)memo, &memo->store);
+    return answer;
 }
 
 /* Call the function and count it as a load, and nothing else. */

@@ -228,26 +228,23 @@ static int has_word(PyObject *kwnames, const char *word)
     return 0;
 }
 
-/* Whether somebody above must decide if this fresh entry is renewed early: chance has a say near its end. A load is
- * started early with a chance of 2^-53 at more than 37 times beta times its cost before the end. */
+/* Whether somebody above must decide if this fresh entry is renewed early. */
 static int may_be_early(PyObject *self, PyObject *const *key)
 {
     sv_cache *cache = cache_of(self);
     sv_store *store = &cache->store;
     sv_visit visit;
     sv_handle handle;
-    int early = 0;
+    int early;
     if (sv_visit_begin(store, &visit, key, 0) != SV_OK)
         return SV_RAISED;
     SV_LOCK(self)
-    if (sv_visit_find_locked(store, &visit, &handle) == 1 && handle < store->ledger->stays_room) {
-        const sv_stay *stay = &store->ledger->stays[handle];
-        double reach = store->ledger->terms.early * (double)stay->cost * 37e9;
-        early = stay->fresh_until != SV_NEVER && (double)(stay->fresh_until - visit.now) <= reach;
-    }
+    early = sv_visit_find_locked(store, &visit, &handle);
+    if (early == 1)
+        early = sv_ledger_may_be_early(store->ledger, handle, visit.now);
     SV_UNLOCK()
     sv_visit_end(self, store, &visit);
-    return PyErr_Occurred() ? SV_RAISED : early;
+    return early;
 }
 
 /* A miss is not counted here but where the load is joined. */

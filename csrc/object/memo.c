@@ -85,18 +85,69 @@ int sv_memo_ask(sv_memo *memo, PyObject *const *args, Py_ssize_t positional, PyO
         positional = 1;
         kwnames = NULL;
     }
-    if (SV_LIKELY(sv_asked_read(asked, args, positional, kwnames, memo->rules, &failed) == SV_OK))
-        return SV_OK;
+    if (SV_LIKELY(sv_asked_read(asked, args, positional, kwnames, memo->rules, &failed) == SV_OK)) {
+        const sv_ledger *ledger = memo->store.ledger;
+        if (SV_LIKELY(ledger == NULL) || sv_ledger_now(ledger, &asked->now) == SV_OK)
+            return SV_OK;
+        failed = -1;
+    }
     if ((memo->flags & SV_EXPLAIN) && failed >= 0)
         explain(memo, args, failed, positional, kwnames);
     Py_CLEAR(*holder);
     return SV_RAISED;
 }
 
+int sv_memo_find_locked(sv_memo *memo, const sv_asked *asked, sv_handle *found)
+{
+    sv_store *store = &memo->store;
+    uint64_t now = asked->now;
+    if (SV_LIKELY(store->ledger == NULL))
+        return sv_store_find(store, asked, found);
+    sv_store_sweep(store, now, SV_STEPS);
+    int status = sv_store_find(store, asked, found);
+    if (status != 1 || store->slab.boxes[*found].value == NULL)
+        return status;
+    sv_state state = sv_ledger_state(store->ledger, *found, &now);
+    if (state == SV_FRESH || state == SV_STALE)
+        return 1;
+    sv_store_expire(store, *found, state);
+    return store->slab.boxes[*found].value == NULL; /* it departed, or goes on as one that is loading */
+}
+
+int sv_memo_sweep_all(sv_memo *memo)
+{
+    uint64_t now;
+    if (memo->store.ledger == NULL)
+        return SV_OK;
+    if (sv_ledger_now_precisely(memo->store.ledger, &now) != SV_OK)
+        return SV_RAISED;
+    SV_LOCK(memo)
+    sv_store_sweep(&memo->store, now, UINT32_MAX);
+    SV_UNLOCK()
+    sv_store_see_off((PyObject *)memo, &memo->store);
+    return SV_OK;
+}
+
+sv_line *sv_memo_line(const sv_memo *memo, sv_line *line)
+{
+    const sv_ledger *ledger = memo->store.ledger;
+    if (SV_LIKELY(ledger == NULL))
+        return NULL;
+    *line = (sv_line){.terms = &ledger->terms, .weight = 1};
+    PyObject *raised = ledger->clock != NULL && PyErr_Occurred() ? sv_raised_take() : NULL;
+    if (sv_ledger_now_precisely(ledger, &line->now) != SV_OK) { /* the clock failed: the value has no time at all */
+        PyErr_WriteUnraisable(ledger->clock);
+        line->now = ledger->wheel.time;
+    }
+    if (raised != NULL)
+        sv_raised_put_steal(raised);
+    return line;
+}
+
 int sv_memo_find_or_key_locked(sv_memo *memo, const sv_asked *asked, sv_handle *found, PyObject **key)
 {
     for (;;) {
-        int status = sv_store_find(&memo->store, asked, found);
+        int status = sv_memo_find_locked(memo, asked, found);
         if (status != 0 || *key != NULL)
             return status;
         uint64_t epoch = memo->store.epoch;
@@ -289,7 +340,36 @@ static PyObject *call_method(PyObject *self, PyObject *const *args, size_t nargs
     return call_quickly(self, args, nargsf, kwnames, 1, ((sv_memo *)self)->store.maxsize != SV_UNBOUNDED);
 }
 
-/* Typed keys, key=, copy=, cache_exceptions=, methods: whatever the two paths above do not know. */
+/* Answers have an end: one bare argument as in call_quickly, in its preferred slot, with nothing due. */
+static PyObject *call_timed(PyObject *self, PyObject *const *args, size_t nargsf, PyObject *kwnames)
+{
+    sv_memo *memo = (sv_memo *)self;
+    sv_store *store = &memo->store;
+    const sv_ledger *ledger = store->ledger;
+    PyObject *value = NULL;
+    uint64_t hash, now;
+    if (SV_UNLIKELY(PyVectorcall_NARGS(nargsf) != 1 + memo->skip || kwnames != NULL || ledger->clock != NULL) ||
+        SV_UNLIKELY(!sv_hash_quickly(args[memo->skip], &hash)) ||
+        SV_UNLIKELY((now = sv_clock_coarse()) >= ledger->wheel.due))
+        return call_other(memo, args, nargsf, kwnames);
+    SV_LOCK(self)
+    PyObject *key = args[memo->skip];
+    sv_handle handle = sv_index_guess(&store->index, store->slab.boxes, hash);
+    if (SV_LIKELY(handle != SV_NONE)) {
+        const sv_box *box = &store->slab.boxes[handle];
+        if ((box->key == key || sv_equal_quickly(box->key, key) == 1) && box->value != NULL &&
+            sv_ledger_state(store->ledger, handle, &now) == SV_FRESH) {
+            value = Py_NewRef((PyObject *)box->value);
+            store->counts.hits++;
+            sv_store_touch(store, handle);
+            sv_ledger_asked_for(store->ledger, handle, now);
+        }
+    }
+    SV_UNLOCK()
+    return SV_LIKELY(value != NULL) ? value : call_other(memo, args, nargsf, NULL);
+}
+
+/* Typed keys, key=, copy=, cache_exceptions=, methods: whatever the paths above do not know. */
 static PyObject *call_general(PyObject *self, PyObject *const *args, size_t nargsf, PyObject *kwnames)
 {
     return call_other((sv_memo *)self, args, nargsf, kwnames);
@@ -316,6 +396,10 @@ static vectorcallfunc select_call(const sv_memo *memo)
         return call_uncached;
     if ((memo->rules & SV_TYPED) || memo->key_of || memo->copy || memo->exceptions)
         return call_general;
+    if (memo->store.ledger != NULL)
+        return memo->store.ledger->terms.early > 0 ? call_general : call_timed;
+    if (memo->store.policy != NULL && memo->store.policy->rule != &sv_lru_rule)
+        return call_general;
     if (memo->skip)
         return memo->skip == 1 ? call_method : call_general;
     return memo->store.maxsize == SV_UNBOUNDED ? call_unbounded : call_bounded;
@@ -334,10 +418,18 @@ PyObject *sv_memo_new(PyTypeObject *type, PyObject *fn, const sv_memo_options *o
         return NULL;
     uint64_t maxsize = options->maxsize < 0 ? SV_UNBOUNDED : (uint64_t)options->maxsize;
     memo->vectorcall = call_destroyed;
-    if (sv_store_open(&memo->store, maxsize, maxsize == SV_UNBOUNDED ? NULL : &sv_lru_rule, maxsize,
-                      (uint64_t)(uintptr_t)memo) != SV_OK) {
+    uint64_t seed = (uint64_t)(uintptr_t)memo;
+    const sv_rule *rule = options->rule == NULL ? &sv_lru_rule : options->rule;
+    if (maxsize == SV_UNBOUNDED)
+        rule = options->has_ledger ? &sv_fifo_rule : NULL;
+    if (sv_store_open(&memo->store, maxsize, rule, maxsize, seed) != SV_OK ||
+        (options->has_ledger && sv_store_keep_ledger(&memo->store, SV_UNBOUNDED, seed) != SV_OK)) {
         Py_DECREF(memo);
         return PyErr_NoMemory();
+    }
+    if (options->has_ledger) {
+        memo->store.ledger->terms = options->terms;
+        memo->store.ledger->clock = Py_XNewRef(options->clock);
     }
     memo->fn = Py_NewRef(fn);
     memo->rules = options->rules;
@@ -440,6 +532,8 @@ static PyObject *memo_cache_info(PyObject *self, PyObject *nothing)
     sv_memo *memo = (sv_memo *)self;
     sv_counts counts;
     uint32_t current;
+    if (sv_memo_sweep_all(memo) != SV_OK)
+        return NULL;
     SV_LOCK(self)
     counts = memo->store.counts;
     current = memo->store.current;

@@ -18,7 +18,8 @@
 
 #include "store.h"
 
-enum { SV_COALESCE = 1, SV_ASYNC = 2, SV_UNCACHED = 4, SV_EXPLAIN = 8, SV_GUARD = 16 };
+/* SV_STEERED: misses, stale answers and early renewals are decided above (stale terms, early, tags). */
+enum { SV_COALESCE = 1, SV_ASYNC = 2, SV_UNCACHED = 4, SV_EXPLAIN = 8, SV_GUARD = 16, SV_STEERED = 32 };
 
 typedef struct sv_memo {
     PyObject_HEAD
@@ -47,11 +48,12 @@ int sv_memo_clear(PyObject *self);
 void sv_memo_dealloc(PyObject *self);
 extern PyMemberDef sv_memo_members[];
 
-/* What the floors above hand down once: the types of cache_info() and cache_stats(), the coroutine functions that
- * load and refresh a memoized `async def`, the maker of the error for an unhashable argument, the type of a bound
- * cached method, and a function that makes None where a pickled instance had a memo. */
+/* What the floors above hand down once: the types of cache_info() and cache_stats(), the coroutine functions that load
+ * and refresh a memoized `async def`, the functions that do so for a `def` whose loads are steered, the maker of the
+ * error for an unhashable argument, the type of a bound cached method, and a function that makes None where a pickled
+ * instance had a memo. */
 typedef struct sv_memo_words {
-    PyObject *info, *stats, *load, *refresh, *unhashable, *bound, *left_behind;
+    PyObject *info, *stats, *load, *refresh, *steer, *renew, *unhashable, *bound, *left_behind;
 } sv_memo_words;
 extern sv_memo_words sv_words;
 
@@ -60,6 +62,10 @@ typedef struct sv_memo_options {
     int rules, flags;
     Py_ssize_t skip;
     PyObject *key_of, *exceptions, *copy; /* kept; NULL: none */
+    PyObject *clock;                      /* the same; without one the monotonic clock */
+    const sv_rule *rule;                  /* who leaves first */
+    sv_terms terms;
+    int has_ledger;                       /* the terms say something, or there are tags */
 } sv_memo_options;
 
 /* A new memo of this type (Memo or a subtype). NULL with MemoryError or TypeError. */
@@ -85,6 +91,30 @@ SV_INLINE PyObject *sv_memo_call_fn(sv_memo *memo, PyObject *const *args, size_t
  * SV_OK or SV_RAISED. */
 int sv_memo_ask(sv_memo *memo, PyObject *const *args, Py_ssize_t positional, PyObject *kwnames, sv_asked *asked,
                 PyObject **holder);
+
+/* Find the entry of a call under the lock: as sv_store_find, but an entry that is past or wrong leaves. */
+int sv_memo_find_locked(sv_memo *memo, const sv_asked *asked, sv_handle *found);
+
+/* Whether this entry has a value that is fresh at this time. */
+SV_INLINE int sv_memo_has_answer_locked(sv_memo *memo, sv_handle handle, uint64_t now)
+{
+    return memo->store.slab.boxes[handle].value != NULL &&
+           (memo->store.ledger == NULL || sv_ledger_state(memo->store.ledger, handle, &now) == SV_FRESH);
+}
+
+/* What the ledger is to know of a value stored now: `line`, or NULL where there is no ledger. With nothing locked. */
+sv_line *sv_memo_line(const sv_memo *memo, sv_line *line);
+
+/* Let all go that has reached its end, so that what is counted is current. SV_OK, or SV_RAISED by a user's clock. */
+int sv_memo_sweep_all(sv_memo *memo);
+
+/* With nothing locked: drop what an operation took out. */
+SV_INLINE void sv_memo_drop(sv_memo *memo, sv_pouch *pouch)
+{
+    sv_pouch_drop(pouch);
+    if (SV_UNLIKELY(memo->store.ledger != NULL))
+        sv_store_see_off((PyObject *)memo, &memo->store);
+}
 
 /* Find or insert under the lock: 1 found, 0 not and `key` is ready to be inserted without running Python code,
  * SV_RAISED. `key` starts as NULL; the caller drops it if it is not consumed. */

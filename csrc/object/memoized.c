@@ -23,11 +23,14 @@ static PyObject *cache_contains(PyObject *self, PyObject *const *args, Py_ssize_
     int found;
     if (sv_memo_ask(memo, args, positional, kwnames, &asked, &holder) != SV_OK)
         return NULL;
+    sv_pouch nothing;
+    SV_POUCH_EMPTY(&nothing);
     SV_LOCK(self)
-    found = sv_store_find(&memo->store, &asked, &handle);
+    found = sv_memo_find_locked(memo, &asked, &handle);
     if (found == 1)
-        found = memo->store.slab.boxes[handle].value != NULL;
+        found = sv_memo_has_answer_locked(memo, handle, asked.now);
     SV_UNLOCK()
+    sv_memo_drop(memo, &nothing);
     Py_XDECREF(holder);
     return found < 0 ? NULL : PyBool_FromLong(found);
 }
@@ -44,17 +47,17 @@ static PyObject *cache_invalidate(PyObject *self, PyObject *const *args, Py_ssiz
     if (sv_memo_ask(memo, args, positional, kwnames, &asked, &holder) != SV_OK)
         return NULL;
     SV_LOCK(self)
-    found = sv_store_find(&memo->store, &asked, &handle);
+    found = sv_memo_find_locked(memo, &asked, &handle);
     if (found >= 0) {
         memo->store.fences++;
         memo->store.epoch++; /* also when nothing leaves: a load without a number must see it */
     }
     if (found == 1) {
-        found = memo->store.slab.boxes[handle].value != NULL;
+        found = sv_memo_has_answer_locked(memo, handle, asked.now);
         sv_store_remove(&memo->store, handle, SV_DELETED, &pouch);
     }
     SV_UNLOCK()
-    sv_pouch_drop(&pouch);
+    sv_memo_drop(memo, &pouch);
     Py_XDECREF(holder);
     return found < 0 ? NULL : PyBool_FromLong(found);
 }
@@ -69,23 +72,24 @@ static int set_value(sv_memo *memo, const sv_asked *asked, PyObject *value)
     PyObject *key = NULL, *stored = stored_form(memo, value);
     if (stored == NULL)
         return SV_RAISED;
+    sv_line lines, *line = sv_memo_line(memo, &lines);
     SV_LOCK(memo)
     status = sv_memo_find_or_key_locked(memo, asked, &handle, &key);
     if (status >= 0)
         memo->store.fences++;
     if (status == 1) {
-        status = sv_store_set_steal(&memo->store, handle, stored, NULL, &pouch);
+        status = sv_store_set_steal(&memo->store, handle, stored, line, &pouch);
         if (status == SV_OK)
             stored = NULL;
     } else if (status == 0) {
-        status = sv_store_insert(&memo->store, key, asked->hash, stored, NULL, &pouch);
+        status = sv_store_insert(&memo->store, key, asked->hash, stored, line, &pouch);
         if (status == SV_OK)
             key = stored = NULL;
     }
     SV_UNLOCK()
     Py_XDECREF(key);
     Py_XDECREF(stored);
-    sv_pouch_drop(&pouch);
+    sv_memo_drop(memo, &pouch);
     return status == SV_OK ? SV_OK : sv_store_error(status);
 }
 
@@ -171,6 +175,8 @@ static PyObject *cache_stats(PyObject *self, PyObject *nothing)
     sv_memo *memo = (sv_memo *)self;
     sv_counts counts = no_counts;
     uint32_t current;
+    if (sv_memo_sweep_all(memo) != SV_OK)
+        return NULL;
     SV_LOCK(self)
     counts = memo->store.counts;
     current = memo->store.current;
@@ -283,7 +289,7 @@ static void settle(sv_memo *memo, PyObject *number_object, PyObject *flight, PyO
         sv_pouch_put_steal(&pouch, stored);
     }
     SV_UNLOCK()
-    sv_pouch_drop(&pouch);
+    sv_memo_drop(memo, &pouch);
 }
 
 /* What is stored of an outcome: an awaitable that is done (new reference), or nothing for an exception that the memo
@@ -375,7 +381,7 @@ static PyObject *protocol_keep(PyObject *self, PyObject *const *args, Py_ssize_t
     SV_UNLOCK()
     Py_XDECREF(consumed);
     Py_XDECREF(stored);
-    sv_pouch_drop(&pouch);
+    sv_memo_drop(memo, &pouch);
     if (status != SV_OK) {
         sv_store_error(status);
         return NULL;
@@ -407,11 +413,19 @@ static PyObject *get_copy(PyObject *self, void *nothing)
 
 int sv_memo_read_options(PyObject *args, PyObject **fn, sv_memo_options *options)
 {
-    PyObject *maxsize, *key_of, *exceptions, *copy;
-    int typed, coalesce, is_async;
+    PyObject *maxsize, *key_of, *exceptions, *copy, *fresh = Py_None, *clock = Py_None;
+    const char *eviction = "lru";
+    int typed, coalesce, is_async, has_tags = 0;
     *options = (sv_memo_options){.maxsize = -1};
-    if (!PyArg_ParseTuple(args, "OOpOpOOp", fn, &maxsize, &typed, &key_of, &coalesce, &exceptions, &copy, &is_async))
+    if (!PyArg_ParseTuple(args, "OOpOpOOp|OspO", fn, &maxsize, &typed, &key_of, &coalesce, &exceptions, &copy, &is_async,
+                          &fresh, &eviction, &has_tags, &clock) ||
+        sv_terms_read(fresh, &options->terms) != SV_OK)
         return SV_RAISED;
+    options->rule = sv_rule_named(eviction);
+    if (options->rule == NULL) {
+        PyErr_Format(PyExc_ValueError, "eviction is %s, which is no rule's name", eviction);
+        return SV_RAISED;
+    }
     if (maxsize != Py_None) {
         options->maxsize = PyNumber_AsSsize_t(maxsize, PyExc_OverflowError);
         if (options->maxsize == -1 && PyErr_Occurred())
@@ -424,11 +438,15 @@ int sv_memo_read_options(PyObject *args, PyObject **fn, sv_memo_options *options
     options->key_of = key_of == Py_None ? NULL : key_of;
     options->exceptions = exceptions == Py_None ? NULL : exceptions;
     options->copy = copy == Py_None ? NULL : copy;
+    options->clock = clock == Py_None ? NULL : clock;
+    int steered = has_tags || sv_terms_need_steering(&options->terms);
+    options->has_ledger = steered || sv_terms_have_an_end(&options->terms);
+    options->flags |= steered ? SV_STEERED : 0;
     return SV_OK;
 }
 
-/* Memoized(fn, maxsize, typed, key, coalesce, exceptions, copy, is_async); None where there is none. The decorators
- * have checked the arguments and say what was wrong with them. */
+/* Memoized(fn, maxsize, typed, key, coalesce, exceptions, copy, is_async, fresh=None, eviction="lru", has_tags=False,
+ * clock=None); None where there is none. The decorators have checked the arguments and say what was wrong with them. */
 static PyObject *memoized_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
     PyObject *fn;

@@ -340,6 +340,7 @@ static PyObject *method_new(PyTypeObject *type, PyObject *args, PyObject *kwargs
         Py_XINCREF(options.key_of);
         Py_XINCREF(options.exceptions);
         Py_XINCREF(options.copy);
+        Py_XINCREF(options.clock);
     }
     Py_DECREF(rest);
     return (PyObject *)method;
@@ -353,6 +354,7 @@ static int method_traverse(PyObject *self, visitproc visit, void *arg)
     Py_VISIT(method->options.key_of);
     Py_VISIT(method->options.exceptions);
     Py_VISIT(method->options.copy);
+    Py_VISIT(method->options.clock);
     Py_VISIT(method->dict);
     for (uint32_t handle = SV_SENTINELS; handle < method->slab.used; handle++) {
         Py_VISIT((PyObject *)method->slab.boxes[handle].key);
@@ -395,6 +397,7 @@ static void method_dealloc(PyObject *self)
     Py_CLEAR(method->options.key_of);
     Py_CLEAR(method->options.exceptions);
     Py_CLEAR(method->options.copy);
+    Py_CLEAR(method->options.clock);
     type->tp_free(self);
     Py_DECREF(type);
 }

@@ -230,19 +230,16 @@ static void put_aside(sv_store *store, sv_handle handle, const PyObject *value, 
     sv_ledger_depart(ledger, &store->slab, aside, SV_REPLACED);
 }
 
-/* A replaced entry keeps its place in the order, unless it weighs something else now. */
+/* The value was replaced by one of this weight. */
 static void weigh_again(sv_store *store, sv_handle handle, uint32_t weight)
 {
     sv_ledger *ledger = store->ledger;
-    if (handle >= ledger->weights_room || ledger->weights[handle] == weight) {
-        sv_store_touch(store, handle);
+    if (handle >= ledger->weights_room || ledger->weights[handle] == weight)
         return;
-    }
-    leave(store, handle);
-    ledger->weight -= ledger->weights[handle];
-    ledger->weights[handle] = 0;
-    make_room(store, store->slab.boxes[handle].hash, 1, weight);
-    enter(store, handle, weight);
+    ledger->weight = ledger->weight - ledger->weights[handle] + weight;
+    ledger->weights[handle] = weight;
+    if (store->policy->rule->reweigh != NULL)
+        store->policy->rule->reweigh(store->policy, &store->slab, handle, weight);
 }
 
 static int put_value(sv_store *store, sv_handle handle, PyObject *value, sv_line *line, sv_pouch *pouch)
@@ -258,13 +255,13 @@ static int put_value(sv_store *store, sv_handle handle, PyObject *value, sv_line
     }
     put_aside(store, handle, value, pouch);
     store->slab.boxes[handle].value = value;
-    if (line == NULL) {
-        sv_store_touch(store, handle);
-    } else {
+    sv_store_touch(store, handle);
+    store->epoch++;
+    if (line != NULL) {
         weigh_again(store, handle, line->weight);
         write_line(store, handle, line);
+        make_room(store, store->slab.boxes[handle].hash, 0, 0); /* it may be the one that has to go */
     }
-    store->epoch++;
     return SV_OK;
 }
 

@@ -152,6 +152,8 @@ void sv_spill_drop(sv_spill *spill); /* with nothing locked */
 
 /* ------------------------------------------------------------------ with a ledger */
 
+#define SV_STEPS 16u /* of sweeping, for one operation on one key */
+
 /* Let what is due leave: `steps` of the wheel, and as many boxes looked at for tags that moved. */
 void sv_store_sweep_slowly(sv_store *store, uint64_t now, uint32_t steps);
 SV_INLINE void sv_store_sweep(sv_store *store, uint64_t now, uint32_t steps)

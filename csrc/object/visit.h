@@ -20,8 +20,6 @@ typedef struct sv_visit {
     sv_pouch pouch;
 } sv_visit;
 
-#define SV_STEPS 16u /* of sweeping, per operation that writes or finds something due */
-
 /* Hash the key and read the clock. `key` lives as long as the visit. SV_OK or SV_RAISED. */
 int sv_visit_begin(sv_store *store, sv_visit *visit, PyObject *const *key, int precisely);
 /* With nothing locked: what the operation took out goes. */
