@@ -109,8 +109,8 @@ static int cache_init(PyObject *self, PyObject *args, PyObject *kwargs)
     if (timed_hits)
         sv_histogram_clear(hit_times);
     cache->timed_hits = timed_hits;
-    cache->plain = on_remove == Py_None && heaviest == SV_UNBOUNDED && !sv_terms_have_an_end(&terms) &&
-                   !sv_terms_need_a_stay(&terms);
+    if (on_remove == Py_None && heaviest == SV_UNBOUNDED && clock == Py_None && !sv_terms_need_a_stay(&terms))
+        cache->plain = sv_terms_have_an_end(&terms) ? SV_WITH_AN_END : SV_JUST_A_VALUE;
     if (most != SV_UNBOUNDED || heaviest != SV_UNBOUNDED)
         sv_diary_open(&cache->diary, most == SV_UNBOUNDED ? UINT32_MAX / 64 : most, (uint64_t)(uintptr_t)cache);
     cache->opened = 1;

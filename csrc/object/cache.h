@@ -16,13 +16,15 @@
 
 #include "pure/diary.h"
 
+enum { SV_NOT_PLAIN, SV_JUST_A_VALUE, SV_WITH_AN_END };
+
 typedef struct sv_cache {
     PyObject_HEAD
     sv_store store;  /* always with a ledger and a policy */
     sv_diary diary;
     int opened;      /* __init__ came to its end */
     int timed_hits;
-    int plain;       /* by its options entries have nothing but a value, and nobody is told when they leave */
+    int plain;       /* by its options entries have no more than this, and nobody is told when they leave */
     PyObject *weakrefs;
 } sv_cache;
 

@@ -333,35 +333,65 @@ static int put(PyObject *self, PyObject *const *key, PyObject *value, const sv_t
     return status == SV_OK ? stored : SV_RAISED;
 }
 
-/* A key as in look_quickly, of a cache whose entries have nothing but a value: no end, no weight, no tags, nobody who wants
- * to know. 1 stored; SV_RAISED; 0 put it thoroughly. */
+/* 1 or negative. */
+static int insert_quickly(sv_store *store, PyObject *key, uint64_t hash, PyObject *value, sv_line *line, sv_pouch *pouch)
+{
+    int status = sv_store_insert(store, Py_NewRef(key), hash, Py_NewRef(value), line, pouch);
+    if (SV_LIKELY(status == SV_OK))
+        return 1;
+    sv_pouch_put_steal(pouch, key);
+    sv_pouch_put_steal(pouch, value);
+    return status;
+}
+
+/* 1, 0 when the key is not surely that of this entry or it has no value, or negative. */
+SV_INLINE int replace_quickly(sv_store *store, sv_handle handle, PyObject *key, PyObject *value, sv_line *line,
+                              sv_pouch *pouch)
+{
+    sv_box *box = &store->slab.boxes[handle];
+    PyObject *before = box->value;
+    if ((box->key != key && sv_equal_quickly(box->key, key) != 1) || before == NULL)
+        return 0;
+    if (line != NULL) {
+        int status = sv_ledger_reserve(store->ledger, store->slab.capacity, line->terms, NULL);
+        if (status != SV_OK)
+            return status;
+        sv_ledger_date(store->ledger, handle, line->terms, line->now, value == Py_None);
+    }
+    sv_pouch_put_steal(pouch, before);
+    store->ledger->gone[SV_REPLACED] += before != value;
+    box->value = Py_NewRef(value);
+    sv_store_touch(store, handle);
+    store->epoch++;
+    return 1;
+}
+
+/* A key as in look_quickly, of a cache whose entries have at most a lifetime: no stale terms, no weight, no tags, and nobody
+ * wants to know when they leave. 1 stored; SV_RAISED; 0 put it thoroughly. */
 static SV_NEVER_INLINE int put_quickly(PyObject *self, PyObject *key, PyObject *value)
 {
     sv_store *store = &cache_of(self)->store;
+    sv_ledger *ledger = store->ledger;
+    sv_line lines = {.terms = &ledger->terms, .weight = 1}, *line = NULL;
     sv_pouch pouch;
     uint64_t hash;
     int status = 0, absent = 0;
-    if (!cache_of(self)->plain || store->ledger->dated || store->refreshing > 0 || !sv_hash_quickly(key, &hash))
+    if (!cache_of(self)->plain || store->refreshing > 0 || !sv_hash_quickly(key, &hash))
         return 0;
+    if (cache_of(self)->plain == SV_WITH_AN_END || ledger->dated) {
+        lines.now = sv_clock_precise();
+        line = &lines;
+    }
     SV_POUCH_EMPTY(&pouch);
     SV_LOCK(self)
-    sv_handle handle = sv_index_home(&store->index, store->slab.boxes, hash, &absent);
-    sv_box *box = &store->slab.boxes[handle];
-    if (handle != SV_NONE && (box->key == key || sv_equal_quickly(box->key, key) == 1) && box->value != NULL) {
-        store->ledger->gone[SV_REPLACED] += box->value != value;
-        sv_pouch_put_steal(&pouch, box->value);
-        box->value = Py_NewRef(value);
-        sv_store_touch(store, handle);
-        store->epoch++;
-        status = 1;
-    } else if (absent) {
-        status = sv_store_insert(store, Py_NewRef(key), hash, Py_NewRef(value), NULL, &pouch);
-        if (status == SV_OK) {
-            status = 1;
-        } else {
-            sv_pouch_put_steal(&pouch, key);
-            sv_pouch_put_steal(&pouch, value);
-        }
+    if (SV_LIKELY(ledger->tagged == NULL && ledger->stays == NULL && ledger->wheel.due > lines.now)) {
+        sv_handle handle = sv_index_guess(&store->index, store->slab.boxes, hash);
+        if (SV_UNLIKELY(handle == SV_NONE))
+            handle = sv_index_home(&store->index, store->slab.boxes, hash, &absent);
+        if (absent)
+            status = insert_quickly(store, key, hash, value, line, &pouch);
+        else if (handle != SV_NONE)
+            status = replace_quickly(store, handle, key, value, line, &pouch);
     }
     SV_UNLOCK()
     sv_pouch_drop(&pouch);

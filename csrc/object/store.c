@@ -105,6 +105,15 @@ static void leave(sv_store *store, sv_handle handle)
 static void fence_off(sv_store *store, sv_handle handle);
 static void depart(sv_store *store, sv_handle handle, sv_cause cause);
 
+/* Whether one victim makes the room, and nobody wants to hear of it. */
+static int may_evict_quietly(const sv_store *store)
+{
+    const sv_ledger *ledger = store->ledger;
+    return ledger == NULL ||
+           (ledger->on_remove == NULL && ledger->maxweight == SV_UNBOUNDED && store->refreshing == 0 &&
+            store->current == store->maxsize);
+}
+
 /* The victim is out of the chains and the index; its box is still taken and holds nothing. */
 static sv_handle evict(sv_store *store, uint64_t newcomer, sv_pouch *pouch)
 {
@@ -119,8 +128,11 @@ static sv_handle evict(sv_store *store, uint64_t newcomer, sv_pouch *pouch)
     }
     if (SV_UNLIKELY(store->refreshing))
         fence_off(store, victim);
-    if (store->ledger != NULL)
+    if (store->ledger != NULL) {
         store->ledger->gone[SV_EVICTED]++;
+        if (store->ledger->dated)
+            sv_ledger_erase(store->ledger, victim);
+    }
     sv_box *box = &store->slab.boxes[victim];
     sv_pouch_put_steal(pouch, box->key);
     sv_pouch_put_steal(pouch, box->value);
@@ -181,12 +193,11 @@ int sv_store_insert(sv_store *store, PyObject *key, uint64_t hash, PyObject *val
     int status = reserve(store, line);
     if (SV_UNLIKELY(status != SV_OK))
         return status;
-    if (line != NULL) {
-        make_room(store, hash, 1, line->weight);
-        handle = sv_slab_take(&store->slab);
-    } else if (store->current >= store->maxsize) {
+    if (store->current >= store->maxsize && may_evict_quietly(store)) {
         handle = evict(store, hash, pouch); /* its box is used again at once */
     } else {
+        if (line != NULL)
+            make_room(store, hash, 1, line->weight);
         handle = sv_slab_take(&store->slab);
     }
     sv_box *box = &store->slab.boxes[handle];
