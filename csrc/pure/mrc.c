@@ -56,3 +56,21 @@ double sv_mrc_expected(const sv_mrc *mrc, uint32_t number, double living_hit_rat
 }
 
 double sv_mrc_alone(const sv_mrc *mrc, uint32_t number) { return sv_replay_hit_ratio(&mrc->minis[number + 1]); }
+
+int sv_mrc_once(const sv_rule *rule, uint64_t living, const uint64_t *sizes, uint32_t count, uint64_t rate,
+                uint64_t seed, const uint64_t *keys, const uint32_t *weights, size_t requests, double *expected)
+{
+    sv_replay_counts counts;
+    sv_mrc mrc;
+    int status = sv_replay_once(rule, living, seed, keys, weights, requests, &counts);
+    if (status == SV_OK)
+        status = sv_mrc_open(&mrc, rule, living, sizes, count, rate, seed);
+    if (status != SV_OK)
+        return status;
+    for (size_t i = 0; i < requests && status == SV_OK; i++)
+        status = sv_mrc_ask(&mrc, keys[i], weights == NULL ? 1 : weights[i]);
+    for (uint32_t i = 0; i < count && status == SV_OK; i++)
+        expected[i] = sv_mrc_expected(&mrc, i, counts.requests == 0 ? 0.0 : (double)counts.hits / (double)counts.requests);
+    sv_mrc_close(&mrc);
+    return status;
+}

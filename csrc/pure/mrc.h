@@ -53,6 +53,11 @@ void sv_mrc_forget(sv_mrc *mrc);
  * began. Between 0 and 1. */
 double sv_mrc_expected(const sv_mrc *mrc, uint32_t number, double living_hit_ratio);
 
+/* A whole trace: a living cache replayed, the minis beside it, and what they expect at each of the other sizes, of
+ * which `expected` has `count`. SV_OK, or SV_NOMEM / SV_FULL and `expected` is untouched. */
+int sv_mrc_once(const sv_rule *rule, uint64_t living, const uint64_t *sizes, uint32_t count, uint64_t rate,
+                uint64_t seed, const uint64_t *keys, const uint32_t *weights, size_t requests, double *expected);
+
 /* The same without a living cache: what the minis say of themselves. */
 double sv_mrc_alone(const sv_mrc *mrc, uint32_t number);
 

@@ -153,6 +153,21 @@ int sv_replay_run(sv_replay *replay, const uint64_t *keys, const uint32_t *weigh
     return run(replay, keys, weights, count, 0);
 }
 
+int sv_replay_once(const sv_rule *rule, uint64_t capacity, uint64_t seed, const uint64_t *keys,
+                   const uint32_t *weights, size_t count, sv_replay_counts *counts)
+{
+    sv_replay replay;
+    int status = sv_replay_open(&replay, rule, capacity, seed);
+    if (status != SV_OK)
+        return status;
+    status = sv_replay_run(&replay, keys, weights, count);
+    if (status == SV_OK)
+        *counts = (sv_replay_counts){replay.requests, replay.hits, replay.evictions, replay.requested_weight,
+                                     replay.hit_weight};
+    sv_replay_close(&replay);
+    return status;
+}
+
 int sv_replay_check(const sv_replay *replay)
 {
     const sv_rule *rule = replay->policy->rule;

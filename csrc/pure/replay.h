@@ -35,6 +35,16 @@ int sv_replay_run(sv_replay *replay, const uint64_t *keys, const uint32_t *weigh
 /* Ask for one key: 1 it was there, 0 it was not and is now, negative failed. */
 int sv_replay_ask(sv_replay *replay, uint64_t key, uint32_t weight);
 
+/* What one replay counted. */
+typedef struct sv_replay_counts {
+    uint64_t requests, hits, evictions;
+    uint64_t requested_weight, hit_weight;
+} sv_replay_counts;
+
+/* A whole replay: opened, run, closed. SV_OK, or SV_NOMEM / SV_FULL and `counts` is untouched. */
+int sv_replay_once(const sv_rule *rule, uint64_t capacity, uint64_t seed, const uint64_t *keys,
+                   const uint32_t *weights, size_t count, sv_replay_counts *counts);
+
 /* Validate the whole structure: 1 sound, 0 not. O(n); for tests. */
 int sv_replay_check(const sv_replay *replay);
 

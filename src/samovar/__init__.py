@@ -7,6 +7,7 @@ holds level 1, remembering a function's answers:
     memoize             one call works and the crowd waits; def and async def; invalidate, set, refresh
     cached_method       results for each instance apart, and no instance kept alive
     Stats               what a cache counts about itself
+    replay, Replayed    what another size or eviction rule would have done with a trace
 """
 
 import os as _os
@@ -15,12 +16,13 @@ from functools import _CacheInfo
 from . import _core
 from ._base.counters import Stats
 from ._version import __version__
+from .app.replay import Replayed, replay
 from .memo import cache, cached_method, lru_cache, memoize
 from .memo.coroutine import load as _load, refresh as _refresh
 from .memo.method import BoundMemo as _BoundMemo
 from .memo.options import unhashable as _unhashable
 
-__all__ = ["Stats", "__version__", "cache", "cached_method", "lru_cache", "memoize"]
+__all__ = ["Replayed", "Stats", "__version__", "cache", "cached_method", "lru_cache", "memoize", "replay"]
 
 _core._teach(
     info=_CacheInfo, stats=Stats, load=_load, refresh=_refresh, unhashable=_unhashable, bound=_BoundMemo

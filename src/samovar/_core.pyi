@@ -21,7 +21,7 @@ from typing import (
     type_check_only,
 )
 
-from typing_extensions import disjoint_base
+from typing_extensions import Buffer, disjoint_base
 
 from samovar._base.counters import Stats
 from samovar.memo.method import AsyncBoundMemo, BoundMemo
@@ -211,3 +211,12 @@ def _teach(
     *, info: object, stats: object, load: object, refresh: object, unhashable: object, bound: object
 ) -> None: ...
 def _forked() -> None: ...
+
+# eviction without objects
+def evictions() -> tuple[str, ...]: ...
+def replay(
+    keys: Buffer, weights: Buffer | None, eviction: str, capacity: int, seed: int
+) -> tuple[int, int, int, int, int]: ...
+def estimate(
+    keys: Buffer, weights: Buffer | None, eviction: str, living: int, size: int, rate: int, seed: int
+) -> float: ...

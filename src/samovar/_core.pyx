@@ -134,3 +134,117 @@ def check(memo):
 def memory(memo):
     """Bytes that the native structure behind a memoized function takes, keys and values themselves not included."""
     return sv_store_bytes(store_of(memo))
+
+
+# ------------------------------------------------------------------ eviction without objects: replay and its estimate
+
+from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
+from libc.stdint cimport uint32_t, uint64_t
+from libc.string cimport memset
+
+cdef extern from "pure/rules.h":
+    ctypedef struct sv_rule:
+        const char *name
+    const sv_rule *sv_rule_named(const char *name)
+    const sv_rule *sv_rule_at(size_t number)
+cdef extern from "pure/replay.h":
+    int SV_NOMEM
+    ctypedef struct sv_replay_counts:
+        uint64_t requests, hits, evictions, requested_weight, hit_weight
+    int sv_replay_once(const sv_rule *rule, uint64_t capacity, uint64_t seed, const uint64_t *keys,
+                       const uint32_t *weights, size_t count, sv_replay_counts *counts) nogil
+cdef extern from "pure/mrc.h":
+    int sv_mrc_once(const sv_rule *rule, uint64_t living, const uint64_t *sizes, uint32_t count, uint64_t rate,
+                    uint64_t seed, const uint64_t *keys, const uint32_t *weights, size_t requests,
+                    double *expected) nogil
+
+
+cdef const sv_rule *rule_called(str name) except NULL:
+    cdef const sv_rule *rule = sv_rule_named(name.encode())
+    if rule == NULL:
+        raise ValueError(f"eviction must be one of {', '.join(map(repr, evictions()))}, not {name!r}")
+    return rule
+
+
+cdef int sound(int status) except -1:
+    """Turn a status of the pure floor into an exception."""
+    if status == SV_NOMEM:
+        raise MemoryError("no memory for the entries of a replay")
+    if status < 0:
+        raise OverflowError("more entries than can be numbered: a replay holds fewer than 2**32")
+    return 0
+
+
+cdef struct requests:
+    Py_buffer asked, heavy  # all zeros where nothing is weighed: to release that does nothing
+    const uint64_t *keys
+    const uint32_t *weights
+    size_t count
+
+
+cdef int hold(requests *these, keys, weights) except -1:
+    """Hold the buffers of a replay, as long as each other, until they are let go."""
+    memset(these, 0, sizeof(requests))
+    PyObject_GetBuffer(keys, &these.asked, PyBUF_SIMPLE)
+    these.keys = <const uint64_t *>these.asked.buf
+    these.count = <size_t>these.asked.len // sizeof(uint64_t)
+    try:
+        if weights is not None:
+            PyObject_GetBuffer(weights, &these.heavy, PyBUF_SIMPLE)
+            these.weights = <const uint32_t *>these.heavy.buf
+            if <size_t>these.heavy.len != these.count * sizeof(uint32_t):
+                raise ValueError("weights must be as many as keys")
+    except BaseException:
+        let_go(these)
+        raise
+    return 0
+
+
+cdef int let_go(requests *these) except -1:
+    PyBuffer_Release(&these.asked)
+    PyBuffer_Release(&these.heavy)
+    return 0
+
+
+def evictions():
+    """The names of the eviction rules."""
+    cdef size_t number = 0
+    names = []
+    while sv_rule_at(number) != NULL:
+        names.append(sv_rule_at(number).name.decode())
+        number += 1
+    return tuple(names)
+
+
+def replay(keys, weights, str eviction, uint64_t capacity, uint64_t seed):
+    """Replay 64-bit keys through a cache of this capacity without the GIL.
+
+    Returns (requests, hits, evictions, requested weight, weight of the hits).
+    """
+    cdef const sv_rule *rule = rule_called(eviction)
+    cdef requests these
+    cdef sv_replay_counts counts
+    cdef int status
+    hold(&these, keys, weights)
+    with nogil:
+        status = sv_replay_once(rule, capacity, seed, these.keys, these.weights, these.count, &counts)
+    let_go(&these)
+    sound(status)
+    return counts.requests, counts.hits, counts.evictions, counts.requested_weight, counts.hit_weight
+
+
+def estimate(keys, weights, str eviction, uint64_t living, uint64_t size, uint64_t rate, uint64_t seed):
+    """What a sample of one key in `rate` (0: as a living cache samples) expects of another size, without the GIL.
+
+    Returns the hit ratio expected at `size`, given what a cache of size `living` reaches with these requests.
+    """
+    cdef const sv_rule *rule = rule_called(eviction)
+    cdef requests these
+    cdef double expected
+    cdef int status
+    hold(&these, keys, weights)
+    with nogil:
+        status = sv_mrc_once(rule, living, &size, 1, rate, seed, these.keys, these.weights, these.count, &expected)
+    let_go(&these)
+    sound(status)
+    return expected

@@ -3,11 +3,12 @@ from __future__ import annotations
 
 import asyncio
 import copy
+from array import array
 from functools import partial
 from collections.abc import Hashable
 from typing import Generic, TypeVar, assert_type
 
-from samovar import Stats, cache, cached_method, lru_cache, memoize
+from samovar import Replayed, Stats, cache, cached_method, lru_cache, memoize, replay
 
 T = TypeVar("T")
 
@@ -163,3 +164,9 @@ async def main() -> None:
     assert_type(await tea.own_async_args(x=3), str)
     assert_type(await Tea.own_async(tea, 3), str)
     tea.own_async.cache_set("x", 3)
+
+# what a trace would have done elsewhere
+trace = array("Q", [1, 2, 1])
+assert_type(replay(trace, 2), Replayed)
+assert_type(replay(trace, 2, "lru", weights=array("I", [1, 1, 1])).hit_ratio, float)
+assert_type(replay(trace, [1, 2]), tuple[Replayed, ...])
