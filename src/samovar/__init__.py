@@ -1,11 +1,25 @@
 """Samovar: keeps everything hot, and serves a crowd without a stampede.
 
-A cache library built on one idea: store the result of expensive work, and return it when asked again. This release
-holds level 1, remembering a function's answers:
+A cache library built on one idea: store the result of expensive work, and return it when asked again.
+
+Level 1, remembering a function's answers:
 
     lru_cache, cache    functools' own, faster: swap the import
     memoize             one call works and the crowd waits; def and async def; invalidate, set, refresh
     cached_method       results for each instance apart, and no instance kept alive
+
+Level 2, a cache for an application:
+
+    Cache               a bounded mapping with lifetimes, tags, loads that coalesce, restarts and numbers
+    cached              functions that keep their answers in a shared Cache
+    LoadContext         what a load may ask and say: ttl, tags, "not modified", "do not store"
+    ManualClock         a clock that tests move
+    LoadTimeout, SnapshotError, SamovarError
+                        what no argument could have prevented
+
+And words for both:
+
+    Freshness           how long a result is good, when it is renewed, when it may be served stale
     Stats               what a cache counts about itself
     replay, Replayed    what another size or eviction rule would have done with a trace
 """
@@ -14,15 +28,36 @@ import os as _os
 from functools import _CacheInfo
 
 from . import _core
+from ._base.clock import ManualClock
 from ._base.counters import Stats
+from ._base.errors import LoadTimeout, SamovarError, SnapshotError
+from ._base.freshness import Freshness
 from ._version import __version__
+from .app import Cache, LoadContext, cached
 from .app.replay import Replayed, replay
 from .memo import cache, cached_method, lru_cache, memoize
 from .memo.coroutine import load as _load, refresh as _refresh
 from .memo.method import BoundMemo as _BoundMemo
 from .memo.options import unhashable as _unhashable
 
-__all__ = ["Replayed", "Stats", "__version__", "cache", "cached_method", "lru_cache", "memoize", "replay"]
+__all__ = [
+    "Cache",
+    "Freshness",
+    "LoadContext",
+    "LoadTimeout",
+    "ManualClock",
+    "Replayed",
+    "SamovarError",
+    "SnapshotError",
+    "Stats",
+    "__version__",
+    "cache",
+    "cached",
+    "cached_method",
+    "lru_cache",
+    "memoize",
+    "replay",
+]
 
 _core._teach(
     info=_CacheInfo, stats=Stats, load=_load, refresh=_refresh, unhashable=_unhashable, bound=_BoundMemo

@@ -1,10 +1,13 @@
 """The only module that reads a clock. All others are handed the time, so that tests can move it.
 
 Three clocks, never mixed: a cache's own (`cache._now()`, for deadlines), the wall's (for what outlives the process)
-and the stopwatch (for what a load costs).
+and the stopwatch (for what a load costs). `ManualClock` takes the place of a cache's own.
 """
 
+import threading
 import time
+
+from .freshness import Duration, seconds
 
 
 def wall() -> float:
@@ -15,3 +18,45 @@ def wall() -> float:
 def stopwatch() -> float:
     """Seconds from an arbitrary start, never backwards: the difference of two readings is what passed between."""
     return time.perf_counter()
+
+
+class ManualClock:
+    """A clock that stands still until it is told to move: for tests of code that waits for things to expire.
+
+    Called, it says the time in float seconds, as every `clock=` of samovar must. It starts at `start` and never goes
+    back. Safe in threads: `advance` in two of them moves it by both.
+
+    start: seconds (or a timedelta, or text such as "5m") that it shows at first.
+
+    >>> from samovar._base.clock import ManualClock
+    >>> clock = ManualClock()
+    >>> clock.advance("5m"), clock.advance(0.5)
+    (300.0, 300.5)
+    >>> clock()
+    300.5
+    """
+
+    __slots__ = ("__weakref__", "_lock", "_now")
+
+    def __init__(self, start: Duration = 0.0) -> None:
+        self._lock = threading.Lock()
+        self._now = seconds(start, "ManualClock: start")
+
+    def __call__(self) -> float:
+        return self._now
+
+    def advance(self, by: Duration) -> float:
+        """Let so much time pass, 0 or more, and return what the clock says then.
+
+        by: seconds, a timedelta, or text such as "5m".
+        Raises TypeError or ValueError for what is no duration, and for one that does not end; the clock then stands.
+        """
+        step = seconds(by, "ManualClock: by")
+        if step == float("inf"):
+            raise ValueError(f"ManualClock: by must be finite, not {by!r}")
+        with self._lock:
+            self._now += step
+            return self._now
+
+    def __repr__(self) -> str:
+        return f"ManualClock({self._now!r})"

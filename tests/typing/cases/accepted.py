@@ -8,7 +8,9 @@ from functools import partial
 from collections.abc import Hashable
 from typing import Generic, TypeVar, assert_type
 
-from samovar import Replayed, Stats, cache, cached_method, lru_cache, memoize, replay
+from samovar import (
+    Cache, Freshness, LoadContext, ManualClock, Replayed, Stats, cache, cached, cached_method, lru_cache, memoize, replay,
+)
 
 T = TypeVar("T")
 
@@ -170,3 +172,90 @@ trace = array("Q", [1, 2, 1])
 assert_type(replay(trace, 2), Replayed)
 assert_type(replay(trace, 2, "lru", weights=array("I", [1, 1, 1])).hit_ratio, float)
 assert_type(replay(trace, [1, 2]), tuple[Replayed, ...])
+
+# ------------------------------------------------------------------ Cache
+
+def whole(key: str) -> int: return len(key)
+async def whole_async(key: str) -> int: return len(key)
+def by_context(context: LoadContext) -> int:
+    context.ttl = "5m"
+    context.tags = ["a"]
+    return 3 if not context.has_stale else context.not_modified()
+def weigh(key: str, value: int) -> int: return value
+def told(key: str, value: int, cause: str) -> None: ...
+
+
+shop = Cache[str, int](maxsize=3, ttl="5m", clock=ManualClock(), loader=whole, on_remove=told)
+heavy: Cache[str, int] = Cache(maxweight=3, weigher=weigh, fresh=Freshness(ttl=5, stale_if_error="1h"), name="heavy")
+assert_type(shop["a"], int)
+assert_type(shop.get("a"), int | None)
+assert_type(shop.get("a", 3), int)
+assert_type(shop.get("a", "x"), int | str)
+assert_type(shop.peek("a"), int | None)
+assert_type(shop.pop("a"), int)
+assert_type(shop.pop("a", None), int | None)
+assert_type(shop.popitem(), tuple[str, int])
+assert_type(shop.get_many(["a"]), dict[str, int])
+assert_type(shop.get_or_set("a", lambda: 3), int)
+assert_type(shop.get_or_set("a", by_context, ttl=5, tags="x", soft_timeout="1s"), int)
+assert_type(shop.get_or_load("a", ttl=5), int)
+assert_type(shop.refresh("a"), int)
+assert_type(shop.get_or_set_many(["a"], lambda keys: dict.fromkeys(keys, 3)), dict[str, int])
+assert_type(shop.add("a", 3, ttl="5m", tags=("x", "y")), bool)
+assert_type(shop.touch("a"), bool)
+assert_type(shop.delete("a"), bool)
+assert_type(shop.delete_many("abc"), int)
+assert_type(shop.warm(["a"]).loaded, int)
+assert_type(list(shop), list[str])
+assert_type(list(shop.values()), list[int])
+assert_type(list(shop.items()), list[tuple[str, int]])
+assert_type(shop.stats(), Stats)
+assert_type(shop.stats().load_latency.p99, float)
+assert_type(shop.miss_ratio_curve([5]), dict[int, float])
+assert_type(shop.report(), str)
+assert_type(shop.save("x"), int)
+shop["a"] = 3
+shop.set("a", 3, fresh=Freshness(ttl=5), weight=1)
+shop.set_many({"a": 3}, ttl=5)
+shop.set_many([("a", 3)])
+shop.update(a=3)
+shop.resize(5)
+heavy.resize(maxweight=5)
+shop.invalidate_tags("a", "b", soft=True)
+
+
+@cached(shop, ttl="5m", tags="x")
+def shared(x: int, *, loud: bool = False) -> str: return str(x)
+@cached(shop)
+async def shared_async(x: int) -> str: return str(x)
+
+
+def by_cups(pot: object, x: int) -> int: return x
+
+
+class Pot:
+    @cached(shop, key=by_cups)
+    def cups(self, x: int) -> str: return str(x)
+    @cached(shop)
+    async def cups_async(self, x: int) -> str: return str(x)
+
+
+assert_type(shared(3, loud=True), str)
+assert_type(shared.cache_refresh(3), str)
+assert_type(shared.cache_contains(3), bool)
+assert_type(shared.cache_key(3), Hashable)
+shared.cache_set("x", 3)
+assert_type(Pot().cups(3), str)
+assert_type(Pot.cups(Pot(), 3), str)
+
+
+async def main_cache() -> None:
+    assert_type(await shop.aget_or_set("a", lambda: whole_async("a")), int)
+    assert_type(await shop.aget_or_set("a", lambda: 3), int)
+    assert_type(await shop.aget_or_load("a"), int)
+    assert_type(await shop.arefresh("a", lambda: whole_async("a")), int)
+    assert_type(await shared_async(3), str)
+    assert_type(await shared_async.cache_refresh(3), str)
+    assert_type(await Pot().cups_async(3), str)
+    both = await asyncio.gather(shop.aget_or_set("a", lambda: 3), shared_async(2))
+    assert_type(both, tuple[int, str])

@@ -1,5 +1,5 @@
 """Mistakes that both checkers must find: each carries the complaint, and an unused complaint is an error."""
-from samovar import cached_method, lru_cache, memoize
+from samovar import Cache, cached, cached_method, lru_cache, memoize
 
 
 @lru_cache
@@ -41,3 +41,23 @@ memoize(maxsize="many")  # type: ignore[call-overload]  # pyright: ignore[report
 memoize(cache_exceptions=ValueError())  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
 lru_cache(maxsize="many")  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportArgumentType]
 sized.cache_nothing()  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
+
+
+shop = Cache[str, int](3)
+@cached(shop)
+def shared(x: int) -> str: return str(x)
+
+
+shop[3]  # type: ignore[index]  # pyright: ignore[reportArgumentType]
+shop["a"] = "x"  # type: ignore[assignment]  # pyright: ignore[reportArgumentType]
+shop.set("a", "x")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+shop.get_or_set("a", lambda: "x")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+shop.get_or_set("a", 3)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+shop.set("a", 3, tll=3)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+shop.get_or_load("a", tll=3)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+Cache("many")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+Cache(3, 4)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+Cache(eviction=3)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+cached(3)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+shared("x")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+shared.cache_set(3, 3)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
