@@ -63,7 +63,7 @@ def check_options(who, maxsize, typed, key, coalesce, cache_exceptions, copy):
     return number, typed, key, coalesce, exceptions, copy
 
 
-def is_async(fn):
+def is_async(fn: object) -> bool:
     """Whether calling `fn` gives a coroutine."""
     return inspect.iscoroutinefunction(fn) or (
         not inspect.isroutine(fn) and inspect.iscoroutinefunction(getattr(type(fn), "__call__", None))

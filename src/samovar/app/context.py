@@ -1,0 +1,120 @@
+"""What a factory may ask for and say: the load's context."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from .._base.freshness import Duration, Freshness
+from .._base.missing import MISSING
+
+
+class LoadContext:
+    """One load, as its factory sees it: what was there before, and how the result shall be kept.
+
+    A factory that requires one positional argument is given one. What it says counts when the factory returns, over
+    what the caller said; it is checked when it is said.
+
+    key: the key that is loaded.
+    stale: the old value that is still kept; samovar's MISSING when there is none (see has_stale).
+    ttl: the result's time to live, a duration; None: as the caller or the cache says.
+    fresh: a Freshness for the result; None: as the caller or the cache says.
+    tags: tags of the result, a text or texts; None: as the caller says.
+    weight: the result's weight, an integer of 0 or more; None: as the caller or the weigher says.
+
+    >>> from samovar.app.context import LoadContext
+    >>> def load(context):
+    ...     context.ttl = "5m"
+    ...     context.tags = ["user:7"]
+    ...     return "result"
+    >>> context = LoadContext("key")
+    >>> load(context), context.ttl, context.tags, context.has_stale
+    ('result', 300.0, ('user:7',), False)
+    """
+
+    __slots__ = ("_fresh", "_stored", "_tags", "_ttl", "_weight", "key", "stale")
+
+    def __init__(self, key: Any, stale: Any = MISSING) -> None:
+        self.key = key
+        self.stale = stale
+        self._ttl: float | None = None
+        self._fresh: Freshness | None = None
+        self._tags: tuple[str, ...] | None = None
+        self._weight: int | None = None
+        self._stored = True
+
+    @property
+    def has_stale(self) -> bool:
+        """Whether an old value is still kept."""
+        return self.stale is not MISSING
+
+    @property
+    def ttl(self) -> float | None:
+        return self._ttl
+
+    @ttl.setter
+    def ttl(self, value: Duration | None) -> None:
+        said = Freshness.of(value, None, who="LoadContext")
+        self._ttl = None if said is None else said.ttl
+
+    @property
+    def fresh(self) -> Freshness | None:
+        return self._fresh
+
+    @fresh.setter
+    def fresh(self, value: Freshness | None) -> None:
+        self._fresh = Freshness.of(None, value, who="LoadContext")
+
+    @property
+    def tags(self) -> tuple[str, ...] | None:
+        return self._tags
+
+    @tags.setter
+    def tags(self, value: str | Iterable[str] | None) -> None:
+        self._tags = None if value is None else _texts(value)
+
+    @property
+    def weight(self) -> int | None:
+        return self._weight
+
+    @weight.setter
+    def weight(self, value: int | None) -> None:
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int)):
+            raise TypeError(f"LoadContext: weight must be an integer or None, not {value!r}")
+        if value is not None and value < 0:
+            raise ValueError(f"LoadContext: weight must be 0 or more, not {value!r}")
+        self._weight = value
+
+    def not_modified(self) -> Any:
+        """The old value, to be returned by the factory: it is as good as new, and is fresh again from now on.
+
+        Raises LookupError when no old value is kept; ask has_stale before.
+        """
+        if self.stale is MISSING:
+            raise LookupError(f"LoadContext: there is no old value of {self.key!r}; look at has_stale before not_modified()")
+        return self.stale
+
+    def do_not_store(self) -> None:
+        """Give the result to those who wait for it, and do not keep it; an old value stays as it is."""
+        self._stored = False
+
+    # What the protocol reads when the factory has returned.
+
+    def is_stored(self) -> bool:
+        """Whether the result is to be kept."""
+        return self._stored
+
+    def freshness(self, given: Freshness | None) -> Freshness | None:
+        """The result's freshness, where `given` is the caller's."""
+        return Freshness.of(self._ttl, given if self._fresh is None else self._fresh)
+
+
+def _texts(value: str | Iterable[str]) -> tuple[str, ...]:
+    if isinstance(value, str):
+        return (value,)
+    try:
+        given = tuple(dict.fromkeys(value))
+    except TypeError:
+        raise TypeError(f"LoadContext: tags must be a text, or texts in a tuple, list or set, not {value!r}") from None
+    for tag in given:
+        if not isinstance(tag, str):
+            raise TypeError(f"LoadContext: tags must be texts, and {tag!r} is none")
+    return given

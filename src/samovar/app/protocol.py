@@ -1,0 +1,315 @@
+"""The load protocol: who loads, who waits, who is served what is stale. Decided once, driven twice.
+
+The generators here decide. They call the store's atomic verbs themselves, and yield whatever takes time: a request, and
+what it is about. They are told what came of it. `app/loading.py` drives them, once for threads and once for tasks; the
+tests drive them step by step, in every order.
+
+    request   about            told
+    PASS      None             nothing: here another may step between two atomic verbs
+    BEGIN     loads            whether the loads run, or ran: their `work` is driven by somebody
+    SPAWN     loads            whether their `work` is driven in the background
+    CALL      loads            the values, one for each load, MISSING for what the factory left out; or it raises
+    WAIT      flight, seconds  ENDED, TIMED_OUT, CIRCLE or LOST (_base/flight.py)
+
+The one rule: whoever led a load ends it, with _settle or _drop, and then ends its flight; in this order, so that who is
+woken finds what was stored, and on every way out.
+"""
+
+from collections.abc import Generator, Hashable, Iterable
+from typing import Any
+
+from .._base.clock import stopwatch
+from .._base.errors import LoadTimeout
+from .._base.flight import ABANDONED, CIRCLE, ENDED, FAILED, FLYING, LOST, TIMED_OUT, Flight
+from .._base.freshness import Freshness
+from .._base.missing import MISSING
+from .context import LoadContext
+
+HIT, LEAD, FOLLOW, REENTER = range(4)  # what the store's _join says
+PASS, BEGIN, SPAWN, CALL, WAIT = range(5)
+VALUE, ERROR, AGAIN, ALONE, LEFT_OUT = range(5)  # verdicts
+
+Request = tuple[int, Any]
+Steps = Generator[Request, Any, Any]
+Verdict = tuple[int, Any]  # VALUE with the value, ERROR with the flight that failed, the others with None
+
+
+class Ask:
+    """One call: what it asks for, and who asks.
+
+    fresh: the freshness in force for this call. soft_s, hard_s: seconds, None for none.
+    leader: what the store calls the thread or task. loop, thread: where its loads would run (see Flight).
+    gap: XFetch's, see app/early.py. queues: whether its factory may have to wait for a thread.
+    """
+
+    __slots__ = ("core", "fresh", "gap", "hard_s", "leader", "loop", "queues", "sie", "soft_s", "started", "swr", "tags",
+                 "thread", "weight")
+
+    def __init__(self, core: Any, *, leader: int, loop: Any = None, thread: int | None = None,
+                 fresh: Freshness | None = None, tags: tuple[str, ...] | None = None, weight: int | None = None,
+                 soft_s: float | None = None, hard_s: float | None = None, gap: float = 0.0,
+                 queues: bool = False) -> None:
+        self.core = core
+        self.leader, self.loop, self.thread, self.queues = leader, loop, thread, queues
+        self.fresh, self.tags, self.weight, self.gap = fresh, tags, weight, gap
+        self.soft_s, self.hard_s = soft_s, hard_s
+        self.started = 0.0 if soft_s is None and hard_s is None else stopwatch()
+        self.swr = 0.0 if fresh is None else fresh.stale_while_revalidate
+        self.sie = 0.0 if fresh is None else fresh.stale_if_error
+
+    def flight(self) -> Flight:
+        flight = Flight(self.core, self.loop, self.thread)
+        flight.queued = self.queues
+        return flight
+
+    def is_over(self, limit_s: float | None) -> bool:
+        return limit_s is not None and stopwatch() - self.started >= limit_s
+
+
+class Load:
+    """A key that was asked for, and what the store said about it."""
+
+    __slots__ = ("age", "at", "context", "flight", "key", "left_out", "number", "role", "stamp", "value")
+
+    def __init__(self, key: Hashable, role: int, number: int, flight: Flight, value: Any, age: float, stamp: Any,
+                 at: float) -> None:
+        self.key, self.role, self.number, self.flight = key, role, number, flight
+        self.value, self.age, self.stamp, self.at = value, age, stamp, at
+        self.context = LoadContext(key, value)
+        self.left_out = False
+
+    def limit(self, ask: Ask) -> float | None:
+        """Seconds that the caller would wait from now on, or None."""
+        soft_s = ask.soft_s if self.value is not MISSING and self.age < max(ask.swr, ask.sie) else None
+        limits = [ask.hard_s, soft_s]
+        given = [limit for limit in limits if limit is not None]
+        return max(0.0, min(given) - (stopwatch() - ask.started)) if given else None
+
+    def serves(self, window_s: float, now: float) -> bool:
+        """Whether the old value may still be served, `window_s` after it stopped being fresh."""
+        return self.value is not MISSING and self.age + (now - self.at) < window_s
+
+    def drop(self, ask: Ask) -> None:
+        """End a load that did not run."""
+        ask.core._drop(self.number, self.flight, False)
+        self.flight.abandon()
+
+
+# ------------------------------------------------------------------ the store's atomic steps
+
+def join(ask: Ask, key: Hashable) -> Load:
+    """A hit, somebody's load, or a load to lead."""
+    flight = ask.flight()
+    try:
+        now = ask.core._now() if ask.swr or ask.sie or ask.soft_s is not None else 0.0
+        role, number, found, value, age, stamp = ask.core._join(key, flight, ask.leader, ask.fresh, ask.gap)
+        if role == LEAD:
+            flight.number, flight.stamp = number, stamp
+        return Load(key, role, number, found, value, age, stamp, now)
+    except BaseException:
+        flight.abandon()  # interrupted: whoever finds this flight makes the store forget it
+        raise
+
+
+def lead(ask: Ask, key: Hashable) -> Load:
+    """A load to lead, whatever is stored."""
+    flight = ask.flight()
+    try:
+        number, value, age, stamp = ask.core._refresh_begin(key, flight, ask.leader)
+        flight.number, flight.stamp = number, stamp
+        return Load(key, LEAD, number, flight, value, age, stamp, 0.0)
+    except BaseException:
+        flight.abandon()
+        raise
+
+
+# ------------------------------------------------------------------ one who asks
+
+def one(ask: Ask, key: Hashable) -> Generator[Request, Any, Verdict]:
+    """A call for one key: VALUE, ERROR, or ALONE: compute it, and store nothing."""
+    while True:
+        load = join(ask, key)
+        if load.role == HIT:
+            return VALUE, load.value
+        if _is_served_stale(ask, load):
+            if load.role == LEAD:
+                yield from _try(SPAWN, ask, [load])
+            return VALUE, load.value
+        verdict = yield from _wait(ask, load)
+        if verdict[0] != AGAIN:
+            return verdict
+        yield PASS, None
+
+
+def anew(ask: Ask, key: Hashable) -> Generator[Request, Any, Verdict]:
+    """A refresh: load whatever is stored."""
+    while True:
+        load = lead(ask, key)
+        verdict = yield from _wait(ask, load)
+        if verdict[0] != AGAIN:
+            return verdict
+        yield PASS, None
+
+
+def many(ask: Ask, keys: Iterable[Hashable]) -> Generator[Request, Any, tuple[dict[Hashable, Any], Verdict | None]]:
+    """A call for several keys: the values, and what is in the way of the others: None, ERROR with the flight, ALONE
+    with the loads that the caller must compute for itself. LEFT_OUT stands for what the factory did not give.
+
+    Loads are run before anything is waited for, so that two callers never wait for each other's keys.
+    """
+    answers: dict[Hashable, Any] = dict.fromkeys(keys, MISSING)
+    left = list(answers)
+    alone: list[Load] = []
+    while left:
+        waiting: list[Load] = []
+        led: list[Load] = []
+        try:
+            for key in left:
+                load = join(ask, key)
+                if load.role == LEAD:
+                    led.append(load)
+                if load.role == HIT or _is_served_stale(ask, load):
+                    answers[key] = load.value
+                else:
+                    waiting.append(load)
+                yield PASS, None
+        except BaseException:  # a key that cannot be looked for: the loads that were led do not run
+            for load in led:
+                load.drop(ask)
+            raise
+        renewed = [load for load in led if load not in waiting]
+        if renewed:
+            yield from _try(SPAWN, ask, renewed)
+        begun = [load for load in led if load in waiting]
+        if begun:
+            yield from _try(BEGIN, ask, begun)
+        left = []
+        for load in waiting:
+            kind, thing = yield from _end(ask, load)
+            if kind == ERROR:
+                return answers, (kind, thing)
+            if kind == VALUE:
+                answers[load.key] = thing
+            elif kind == AGAIN:
+                left.append(load.key)
+            elif kind == ALONE:
+                alone.append(load)
+        yield PASS, None
+    return answers, (ALONE, alone) if alone else None
+
+
+def _is_served_stale(ask: Ask, load: Load) -> bool:
+    if load.value is MISSING or load.role == REENTER:
+        return False
+    return load.age < 0 or load.age < ask.swr
+
+
+def _try(request: int, ask: Ask, loads: list[Load]) -> Generator[Request, Any, bool]:
+    """Have the work of these loads driven; what is refused ends, and is no failure."""
+    taken: bool = False
+    try:
+        taken = yield request, loads
+    finally:
+        if not taken:
+            for load in loads:
+                if load.flight.state == FLYING:
+                    load.drop(ask)
+    return taken
+
+
+def _wait(ask: Ask, load: Load) -> Generator[Request, Any, Verdict]:
+    if load.role == LEAD and not (yield from _try(BEGIN, ask, [load])):
+        return (yield from _timed_out(ask, load))
+    return (yield from _end(ask, load))
+
+
+def _end(ask: Ask, load: Load) -> Generator[Request, Any, Verdict]:
+    """Wait for the end of a load, one's own or another's, and judge what came of it."""
+    flight = load.flight
+    told = yield WAIT, (flight, load.limit(ask))
+    if told == TIMED_OUT:
+        return (yield from _timed_out(ask, load))
+    if told == CIRCLE:
+        return ALONE, None
+    if told == LOST or flight.state == ABANDONED:
+        if load.left_out:
+            return LEFT_OUT, None
+        if load.role == LEAD and flight.error is not None:
+            return ERROR, flight  # an interrupt or a cancellation: the leader's own
+        ask.core._abandon(load.number, flight)
+        yield PASS, None
+        flight.abandon()
+        return AGAIN, None
+    assert told == ENDED
+    if flight.state == FAILED:
+        if ask.sie and load.serves(ask.sie, ask.core._now()):
+            return VALUE, load.value
+        return ERROR, flight
+    if load.role != LEAD:
+        yield PASS, None
+        if ask.core._recheck(flight.tags, flight.stamp, load.stamp):
+            return AGAIN, None
+    return VALUE, flight.value
+
+
+def _timed_out(ask: Ask, load: Load) -> Generator[Request, Any, Verdict]:
+    """Too slow: the old value if it may still be served, or LoadTimeout; or only the soft limit is over: wait on."""
+    yield PASS, None
+    if load.serves(max(ask.swr, ask.sie), ask.core._now()):
+        return VALUE, load.value
+    if ask.is_over(ask.hard_s):
+        raise LoadTimeout(f"the load of {load.key!r} took longer than {ask.hard_s:g} s; it goes on in the background")
+    load.value = MISSING
+    if load.flight.state == ABANDONED:  # it was refused, not slow
+        return AGAIN, None
+    return (yield from _end(ask, load))
+
+
+# ------------------------------------------------------------------ one who works
+
+def work(ask: Ask, loads: list[Load]) -> Generator[Request, Any, None]:
+    """Call the factory and end the loads, whatever happens."""
+    core, begun = ask.core, stopwatch()
+    try:
+        try:
+            values = yield CALL, loads
+        except Exception as error:
+            for load in loads:
+                core._drop(load.number, load.flight, True)
+                yield PASS, None
+                load.flight.fail(error)
+        except BaseException as error:  # cancelled, interrupted: that is not about the work
+            for load in loads:
+                core._drop(load.number, load.flight, False)
+                load.flight.abandon(error)
+            raise
+        else:
+            cost_s = (stopwatch() - begun) / len(loads)
+            for load, value in zip(loads, values, strict=True):
+                yield from _settle(ask, load, value, cost_s)
+    finally:
+        for load in loads:
+            if load.flight.state == FLYING:
+                load.drop(ask)
+
+
+def _settle(ask: Ask, load: Load, value: Any, cost_s: float) -> Generator[Request, Any, None]:
+    core, context, flight = ask.core, load.context, load.flight
+    tags = ask.tags if context.tags is None else context.tags
+    if value is MISSING:
+        load.left_out = True
+        load.drop(ask)
+        return
+    try:
+        if context.is_stored():
+            weight = ask.weight if context.weight is None else context.weight
+            core._settle(load.number, flight, value, context.freshness(ask.fresh), tags, weight, cost_s)
+        else:
+            core._drop(load.number, flight, False)
+    except Exception as error:  # a weigher's, or what the store refuses: the load is not over yet
+        core._drop(load.number, flight, True)
+        yield PASS, None
+        flight.fail(error)
+    else:
+        yield PASS, None
+        flight.land(value, tags or ())
