@@ -200,6 +200,7 @@ static PyMethodDef protocol_methods[] = {
     {"_drop", VERB(cache_drop), METH_FASTCALL, NULL},
     {"_abandon", VERB(cache_abandon), METH_FASTCALL, NULL},
     {"_recheck", VERB(cache_recheck), METH_FASTCALL, NULL},
+    {"__class_getitem__", Py_GenericAlias, METH_O | METH_CLASS, NULL},
     {NULL, NULL, 0, NULL},
 };
 
