@@ -4,12 +4,19 @@
 
 #define MOST_PASSES 100
 
+/* All entries of a full store, and a few that load or depart. */
+static uint32_t enough_boxes(uint64_t maxsize)
+{
+    return maxsize < UINT32_MAX - 64 ? (uint32_t)maxsize + SV_SENTINELS + 16 : 0;
+}
+
 int sv_store_open(sv_store *store, uint64_t maxsize, const sv_rule *rule, uint64_t capacity, uint64_t seed)
 {
     *store = (sv_store){.maxsize = maxsize, .brim = UINT32_MAX};
     if (sv_slab_open(&store->slab) != SV_OK)
         return SV_NOMEM;
     sv_index_open(&store->index, seed);
+    store->slab.enough = enough_boxes(maxsize);
     if (rule == NULL)
         return SV_OK;
     store->policy = sv_calloc(1, rule->state_size);
@@ -316,6 +323,7 @@ int sv_store_clear(sv_store *store, sv_spill *spill)
         if (store->loads[number].serial != 0)
             store->loads[number].handle = SV_NONE;
     *spill = (sv_spill){.slab = store->slab};
+    fresh.enough = store->slab.enough;
     store->slab = fresh;
     if (store->policy != NULL)
         store->policy->rule->clear(store->policy, &store->slab);
@@ -566,7 +574,11 @@ void sv_store_take_victim(sv_store *store, sv_handle victim, sv_cause cause)
     depart(store, victim, cause);
 }
 
-void sv_store_shrink(sv_store *store) { make_room(store, 0, 0, 0); }
+void sv_store_shrink(sv_store *store)
+{
+    store->slab.enough = enough_boxes(store->maxsize);
+    make_room(store, 0, 0, 0);
+}
 
 /* ------------------------------------------------------------------ for the owner's type */
 

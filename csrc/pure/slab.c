@@ -54,6 +54,8 @@ SV_NOINLINE int sv_slab_reserve_slow(sv_slab *slab)
 {
     uint64_t capacity = slab->capacity < DOUBLE_BELOW ? (uint64_t)slab->capacity * 2
                                                       : (uint64_t)slab->capacity + slab->capacity / 8;
+    if (slab->capacity < slab->enough && capacity > slab->enough)
+        capacity = slab->enough;
     if (capacity > UINT32_MAX - 1)
         capacity = UINT32_MAX - 1;
     if (capacity <= slab->capacity || capacity > (SIZE_MAX - 63) / sizeof(sv_box))

@@ -37,6 +37,7 @@ typedef struct sv_slab {
     uint32_t used;      /* boxes ever taken since the last reset, sentinels included */
     uint32_t first_free;
     uint32_t live;      /* boxes taken and not given back */
+    uint32_t enough;    /* as many boxes as the owner mostly needs: growing stops there once, 0: no such number */
 } sv_slab;
 
 /* Start without memory for entries. SV_OK or SV_NOMEM. */
