@@ -47,3 +47,13 @@ def subscript_two_each(entries: "Any", batch: "Iterable[Any]") -> None:
 def store_each(entries: "Any", batch: "Iterable[Any]") -> None:
     for key in batch:
         entries[key] = key
+
+
+def get_each(entries: "Any", batch: "Iterable[Any]") -> None:
+    for key in batch:
+        entries.get(key)
+
+
+def get_or_set_each(entries: "Any", batch: "Iterable[Any]") -> None:
+    for key in batch:
+        entries.get_or_set(key, int)

@@ -20,8 +20,10 @@ def section(report: dict[str, Any], chart: Path | None) -> str:
         f"{report['when']}; {machine['processor']}; {machine['system']}; {machine['compiler']}. Versions: {versions}. "
         f"Reproduce with `{report['command']}` (this took {report['took_s']:.0f} s).",
         f"![bars: time per call and memory per entry]({chart.relative_to(README.parent)})" if chart else "",
-        table.markdown(table.HEAD, [table.cells(row) for row in rows]),
+        table.markdown(table.HEAD, [table.cells(row) for row in table.of_level(rows, 1)]),
     ]
+    if table.of_level(rows, 2):
+        parts.append(table.markdown(table.WIDE_HEAD, [table.wide_cells(row) for row in table.of_level(rows, 2)]))
     if names:
         compared = [row for row in rows if any(name in row["figures"] for name in names)]
         head = ("beside the peers (ns)", "functools", "lru_cache", "memoize", *names)

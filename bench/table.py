@@ -19,6 +19,7 @@ def row(case: Case, result: Result, quick: bool) -> Row:
     return {
         "slug": case.slug,
         "title": case.title,
+        "level": case.level,
         "baseline": result.baseline,
         "unit": result.unit,
         "figures": result.ns,
@@ -135,6 +136,22 @@ def markdown(head: tuple[str, ...], lines: list[tuple[str, ...]]) -> str:
     return "\n".join(["| " + " | ".join(head) + " |", rule, *("| " + " | ".join(line) + " |" for line in lines)])
 
 
+def wide_cells(row: Row) -> tuple[str, ...]:
+    """A row of level 2: its baseline, and every contestant with its figure and ratio."""
+    unit = "" if row["unit"] == "ns" else f" ({row['unit']})"
+    others = [f"{name} {figure(found)} (× {times(row['ratios'].get(name))})"
+              for name, found in row["figures"].items() if name != row["baseline"]]
+    base = f"{row['baseline']} {figure(row['figures'].get(row['baseline']))}"
+    return row["title"] + unit, base, "; ".join(others), bar_text(row), met_text(row)
+
+
+WIDE_HEAD = ("level 2", "beside", "figures, and × the baseline", "bar", "met")
+
+
+def of_level(rows: list[Row], level: int) -> list[Row]:
+    return [row for row in rows if row.get("level", 1) == level]
+
+
 LEGEND = (
     "Figures are ns per call, loop and call included, of this thread's CPU time; × columns say how many times faster\n"
     "than the baseline (functools.lru_cache; async-lru for the awaited hit) or than dict, higher is better. A bar\n"
@@ -144,7 +161,11 @@ LEGEND = (
 
 
 def terminal(rows: list[Row]) -> str:
-    parts = [aligned(HEAD, [cells(row) for row in rows]), LEGEND]
+    first, second = of_level(rows, 1), of_level(rows, 2)
+    parts = [aligned(HEAD, [cells(row) for row in first]) if first else ""]
+    if second:
+        parts.append(aligned(WIDE_HEAD, [wide_cells(row) for row in second]))
+    parts.append(LEGEND)
     names = peers_in(rows)
     if names:
         compared = [row for row in rows if any(name in row["figures"] for name in names)]

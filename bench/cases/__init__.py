@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench.cases import awaited, evictions, fill, hits, identifiers, large, memory, methods, shapes, zipf
+from bench.cases import awaited, evictions, fill, hits, identifiers, large, mapping, memory, methods, shapes, zipf
 from bench.cases.contest import Case
 
 CASES: tuple[Case, ...] = (
@@ -16,4 +16,5 @@ CASES: tuple[Case, ...] = (
     *awaited.CASES,
     *memory.CASES,
     *identifiers.CASES,
+    *mapping.CASES,
 )

@@ -28,6 +28,7 @@ class Case:
     at_most: float | None = None  # a bar on the measured figure itself (bytes), in place of the ratio
     processes: int = 3  # how many processes a full run measures it in; one where setting up takes long
     large: bool = False  # a quick run makes it smaller, and gives no verdict
+    level: int = 1  # whose table the row belongs to: 1 memoize, 2 Cache
 
 
 @dataclass

@@ -245,6 +245,22 @@ static PyType_Spec cache_spec = {
     .slots = cache_slots,
 };
 
+int sv_cache_adopt(PyObject *type)
+{
+    if (!PyType_Check(type) || !PyType_IsSubtype((PyTypeObject *)type, sv_cache_type)) {
+        PyErr_SetString(PyExc_TypeError, "only a subclass of CacheCore can adopt its methods");
+        return SV_RAISED;
+    }
+    for (PyMethodDef *one = sv_mapping_methods; one->ml_name != NULL; one++) {
+        PyObject *method = one->ml_name[0] == '_' ? NULL : PyDescr_NewMethod((PyTypeObject *)type, one);
+        int status = method == NULL ? 0 : PyObject_SetAttrString(type, one->ml_name, method);
+        Py_XDECREF(method);
+        if (status < 0 || PyErr_Occurred())
+            return SV_RAISED;
+    }
+    return SV_OK;
+}
+
 int sv_cache_setup(void)
 {
     if (sv_cache_type != NULL)

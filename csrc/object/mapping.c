@@ -579,19 +579,19 @@ static PyObject *cache_pop(PyObject *self, PyObject *key)
 
 PyMethodDef sv_mapping_methods[] = {
     {"get", VERB(cache_get), METH_FASTCALL | METH_KEYWORDS,
-     "get($self, key, default=None)\n--\n\nThe value of a fresh entry, else `default`. Counts as a hit or a miss. O(1)."},
+     "get($self, key, /, default=None)\n--\n\nThe value of a fresh entry, else `default`. Counts as a hit or a miss. O(1)."},
     {"peek", VERB(cache_peek), METH_FASTCALL | METH_KEYWORDS,
-     "peek($self, key, default=None)\n--\n\nThe same, but it counts nothing and is no use of the entry."},
+     "peek($self, key, /, default=None)\n--\n\nThe same, but it counts nothing and is no use of the entry."},
     {"get_many", cache_get_many, METH_O,
      "get_many($self, keys, /)\n--\n\nA dict of those of these keys that have a fresh entry; each counts as `get` does."},
     {"get_or_set", VERB(cache_get_or_set), METH_FASTCALL | METH_KEYWORDS,
-     "get_or_set($self, key, factory, **options)\n--\n\nThe value of a fresh entry; else one caller makes it with the "
+     "get_or_set($self, key, factory, /, **options)\n--\n\nThe value of a fresh entry; else one caller makes it with the "
      "factory and stores it, while the others wait."},
     {"aget_or_set", VERB(cache_aget_or_set), METH_FASTCALL | METH_KEYWORDS,
-     "aget_or_set($self, key, factory, **options)\n--\n\nAn awaitable of the same, for a factory that is `def` or "
+     "aget_or_set($self, key, factory, /, **options)\n--\n\nAn awaitable of the same, for a factory that is `def` or "
      "`async def`; on a hit it is done already."},
     {"set", VERB(cache_set), METH_FASTCALL | METH_KEYWORDS,
-     "set($self, key, value, **options)\n--\n\nStore a value. A load of the key that runs now is not stored."},
+     "set($self, key, value, /, **options)\n--\n\nStore a value. A load of the key that runs now is not stored."},
     {"delete", cache_delete, METH_O,
      "delete($self, key, /)\n--\n\nForget a key; True if it had a fresh entry. A load of it that runs now is not stored."},
     {"expire", cache_expire, METH_O,

@@ -13,6 +13,7 @@ from typing import Any, NoReturn, TypeVar, overload
 from .._base.counters import Latency, Stats
 from .._base.freshness import Duration, Freshness
 from .._base.missing import MISSING
+from .._core import adopted
 from . import options, snapshot
 from .loads import Loads
 from .report import Stored, report
@@ -26,6 +27,7 @@ _PERCENTS = (50.0, 90.0, 99.0)
 _SHARES = (0.25, 0.5, 1, 2, 4)
 
 
+@adopted
 class Cache(Loads[K, V], MutableMapping[K, V]):
     """A bounded mapping that forgets by rule and by time, loads what is missing once for all who ask, and counts.
 
@@ -58,6 +60,8 @@ class Cache(Loads[K, V], MutableMapping[K, V]):
     >>> cache["tea"], "coffee" in cache, cache.get("coffee", "none")
     ('steeped for four minutes', False, 'none')
     """
+
+    __slots__ = ("_functions", "_name", "_rule", "_timed_hits")
 
     def __init__(
         self,

@@ -67,14 +67,14 @@ def cached(cache, key=None, *, ttl=None, fresh=None, tags=None):
 
     def decorate(fn):
         check_function("cached", fn)
-        name = name_of(fn, key, cache._functions)
+        name = _name_of(fn, key, cache._functions)
         call = _Call(fn, name, key, said, tags if callable(tags) else None)
         return _awaited(cache, call) if is_async(fn) else _called(cache, call)
 
     return decorate
 
 
-def name_of(fn, key, taken):
+def _name_of(fn, key, taken):
     """The name under which a function's answers are kept; what it is called with one cache is noted in `taken`."""
     if isinstance(fn, FunctionType) or isinstance(fn, BuiltinFunctionType) and isinstance(fn.__self__, ModuleType):
         name = f"{fn.__module__}.{fn.__qualname__}"

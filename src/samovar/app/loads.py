@@ -38,6 +38,7 @@ class Loads(CacheCore[K, V]):
     """A cache that loads. A factory or loader that must be given one argument more gets the context of its load: there
     it says ttl, tags and weight from its own result, that nothing changed, or that nothing is to be stored."""
 
+    __slots__ = ("_fresh", "_loader")
     _fresh: Freshness | None
     _loader: Callable[..., Any] | None
 

@@ -34,7 +34,7 @@ class Warmed(NamedTuple):
 LOADED, PRESENT, FAILED = range(3)  # a key's fate: its place in Warmed
 
 
-def _check(who: str, loader: object, concurrency: object, progress: object) -> int:
+def _check(who: str, loader: Any, concurrency: Any, progress: Any) -> int:
     if not callable(loader):
         raise TypeError(f"{who}: loader must be callable, not {loader!r}")
     if isinstance(concurrency, bool) or not isinstance(concurrency, int):
