@@ -1,5 +1,5 @@
 """What the kinds of proof share: a barrier for threads, a fresh interpreter, limits instead of sleeps, and the check
-of every memo that a test made.
+of every memo and every cache that a test made.
 
 The one rule: nothing here waits without a limit. A thread that does not come back within LIMIT is a failure with every
 stack written out, never a suite that hangs.
@@ -52,15 +52,23 @@ def tracked(make, made):
 
 @pytest.fixture(autouse=True)
 def every_memo_is_sound_afterwards(request, monkeypatch):
-    """Memos made through the names that the test module imported are validated, whole, when the test is over."""
-    made = weakref.WeakSet()
+    """Memos made through the names that the test module imported, and all caches, are validated, whole, when the test is
+    over."""
+    made, caches = weakref.WeakSet(), []  # a cache has no hash
+    begin = samovar.Cache.__init__
+
+    def note(cache, *args, **kwargs):
+        begin(cache, *args, **kwargs)
+        caches.append(weakref.ref(cache))
+
+    monkeypatch.setattr(samovar.Cache, "__init__", note)
     for name in MEMO_MAKERS:
         ours = getattr(samovar, name)
         if getattr(request.module, name, None) is ours:
             monkeypatch.setattr(request.module, name, tracked(ours, made))
     yield
-    for memo in list(made):
-        assert check(memo)
+    for each in [*made, *(cache() for cache in caches)]:
+        assert each is None or check(each)
 
 
 # ------------------------------------------------------------------ threads

@@ -6,7 +6,7 @@ static sv_cache *cache_of(PyObject *self) { return (sv_cache *)self; }
 
 /* ------------------------------------------------------------------ reading */
 
-enum { COUNTED = 1, PEEK = 0 };
+enum { PEEK, COUNTED, HITS }; /* HITS: only a hit counts */
 
 /* Under the lock: the value of a fresh entry (new reference), counted and its use told to the rule if it is asked for. */
 SV_INLINE PyObject *take_locked(sv_cache *cache, sv_handle handle, uint64_t now, int counted)
@@ -33,11 +33,11 @@ static SV_NEVER_INLINE int look_thoroughly(PyObject *self, PyObject *const *key,
         return SV_RAISED;
     SV_LOCK(self)
     found = sv_visit_find_locked(store, &visit, &handle);
-    if (counted && found >= 0)
+    if ((found == 1 && counted != PEEK) || (found == 0 && counted == COUNTED))
         sv_diary_note(&cache->diary, visit.asked.hash);
     if (found == 1)
         *value = take_locked(cache, handle, visit.now, counted);
-    else if (found == 0 && counted)
+    else if (found == 0 && counted == COUNTED)
         store->counts.misses++;
     SV_UNLOCK()
     sv_visit_end(self, store, &visit);
@@ -262,8 +262,9 @@ static PyObject *answer_or_call(PyObject *self, PyObject *const *args, Py_ssize_
         if (slowly < 0)
             return NULL;
     }
-    if (!slowly && SV_LIKELY(look_quickly(self, args[0], value, 1) == 1))
-        return NULL;
+    if (!slowly && (SV_LIKELY(look_quickly(self, args[0], value, 1) == 1) ||
+                    look_thoroughly(self, args, value, HITS) != 0))
+        return NULL; /* a hit, or an error of the key */
     PyObject *method = PyObject_GetAttrString(self, verb);
     if (method == NULL)
         return NULL;
@@ -585,13 +586,28 @@ PyMethodDef sv_mapping_methods[] = {
     {"get_many", cache_get_many, METH_O,
      "get_many($self, keys, /)\n--\n\nA dict of those of these keys that have a fresh entry; each counts as `get` does."},
     {"get_or_set", VERB(cache_get_or_set), METH_FASTCALL | METH_KEYWORDS,
-     "get_or_set($self, key, factory, /, **options)\n--\n\nThe value of a fresh entry; else one caller makes it with the "
-     "factory and stores it, while the others wait."},
+     "get_or_set($self, key, factory, /, **options)\n--\n\n"
+     "The value of a fresh entry; else one caller makes it with the factory and stores it, while the others wait.\n\n"
+     "When the factory raises, those who waited get the exception, nothing is stored and the next caller tries anew; within\n"
+     "stale_if_error of a Freshness they get the old value. A key that is changed, or a tag of it that is invalidated, while\n"
+     "the factory runs: its value is returned and not stored.\n\n"
+     "factory: called with nothing, or with a LoadContext if it must be given an argument.\n"
+     "ttl, fresh, tags, weight: as for set.\n"
+     "soft_timeout: a load that takes longer goes on, and the old value is served if one is kept.\n"
+     "hard_timeout: a load that takes longer goes on, and this caller gets LoadTimeout. Both are seconds, a timedelta or\n"
+     "text such as \"250ms\"."},
     {"aget_or_set", VERB(cache_aget_or_set), METH_FASTCALL | METH_KEYWORDS,
-     "aget_or_set($self, key, factory, /, **options)\n--\n\nAn awaitable of the same, for a factory that is `def` or "
-     "`async def`; on a hit it is done already."},
+     "aget_or_set($self, key, factory, /, **options)\n--\n\n"
+     "An awaitable of what get_or_set gives, for a factory that is `def` or `async def`; on a hit it is done already.\n\n"
+     "A caller that is cancelled fails no other. The options are those of get_or_set."},
     {"set", VERB(cache_set), METH_FASTCALL | METH_KEYWORDS,
-     "set($self, key, value, /, **options)\n--\n\nStore a value. A load of the key that runs now is not stored."},
+     "set($self, key, value, /, **options)\n--\n\n"
+     "Store a value. A load of the key that runs now is not stored. What alone is heavier than maxweight is not stored.\n\n"
+     "ttl: how long it is fresh: seconds, a timedelta or text such as \"5m\"; beats the cache's.\n"
+     "fresh: a Freshness in place of the cache's.\n"
+     "tags: a text or several, for invalidate_tags.\n"
+     "weight: what the entry weighs, an int from 1; in place of the weigher's answer.\n"
+     "Raises TypeError or ValueError that names the option; nothing is stored then."},
     {"delete", cache_delete, METH_O,
      "delete($self, key, /)\n--\n\nForget a key; True if it had a fresh entry. A load of it that runs now is not stored."},
     {"expire", cache_expire, METH_O,

@@ -28,12 +28,14 @@ class ManualClock:
 
     start: seconds (or a timedelta, or text such as "5m") that it shows at first.
 
-    >>> from samovar._base.clock import ManualClock
+    >>> from samovar import Cache, ManualClock
     >>> clock = ManualClock()
-    >>> clock.advance("5m"), clock.advance(0.5)
-    (300.0, 300.5)
-    >>> clock()
-    300.5
+    >>> cache = Cache(ttl="5m", clock=clock)
+    >>> cache["tea"] = "hot"
+    >>> clock.advance("4m"), "tea" in cache
+    (240.0, True)
+    >>> clock.advance(60), "tea" in cache
+    (300.0, False)
     """
 
     __slots__ = ("__weakref__", "_lock", "_now")

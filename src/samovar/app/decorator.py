@@ -100,7 +100,8 @@ class _Call:
         return (self.name, args, tuple(kwargs.items())) if kwargs else (self.name, args)
 
     def load(self, args, kwargs):
-        """What loads the answer of a call, and says its tags."""
+        """What loads the answer of a call, and says its tags. Not a partial: a call with too few arguments would pass
+        for a factory that asks for the context."""
         fn, tags = self.fn, self.tags
         if tags is None:
             return lambda: fn(*args, **kwargs)
@@ -130,40 +131,44 @@ class _Call:
 
 def _called(cache, call):
     """A `def` whose answers the cache keeps."""
-    key_of, load_of, said = call.key_of, call.load, call.said
+    ask, name, fn, said = cache.get_or_set, call.name, call.fn, call.said
+    plain = call.key is None and call.tags is None
 
-    @wraps(call.fn)
+    @wraps(fn)
     def answer(*args, **kwargs):
-        key = key_of(args, kwargs)
+        if plain and not kwargs:  # most calls: nothing is called on the way to a hit
+            key, load = (name, args), lambda: fn(*args)
+        else:
+            key, load = call.key_of(args, kwargs), call.load(args, kwargs)
         try:
-            return cache.get_or_set(key, load_of(args, kwargs), **said)
+            return ask(key, load, **said) if said else ask(key, load)
         except TypeError:
             call.blame(args, kwargs, key)
             raise
 
     def cache_refresh(*args, **kwargs):
         """Call the function and store its answer in place of what is stored; returns the answer."""
-        return cache.refresh(key_of(args, kwargs), load_of(args, kwargs), **said)
+        return cache.refresh(call.key_of(args, kwargs), call.load(args, kwargs), **said)
 
     return _with_verbs(answer, cache_refresh, cache, call)
 
 
 def _awaited(cache, call):
     """An `async def` whose answers the cache keeps."""
-    key_of, load_of, said = call.key_of, call.load, call.said
+    ask, said = cache.aget_or_set, call.said
 
     @wraps(call.fn)
     async def answer(*args, **kwargs):
-        key = key_of(args, kwargs)
+        key = call.key_of(args, kwargs)
         try:
-            return await cache.aget_or_set(key, load_of(args, kwargs), **said)
+            return await ask(key, call.load(args, kwargs), **said)
         except TypeError:
             call.blame(args, kwargs, key)
             raise
 
     async def cache_refresh(*args, **kwargs):
         """Call the function and store its answer in place of what is stored; returns the answer."""
-        return await cache.arefresh(key_of(args, kwargs), load_of(args, kwargs), **said)
+        return await cache.arefresh(call.key_of(args, kwargs), call.load(args, kwargs), **said)
 
     return _with_verbs(answer, cache_refresh, cache, call)
 

@@ -136,9 +136,8 @@ class Loads(CacheCore[K, V]):
             no length).
         """
         how = self._how("warm", ttl, fresh, tags, weight)
-        load, many = self._warmer("warm", loader), options.whole("warm", "concurrency", concurrency, least=1)
-        options.function("warm", "progress", progress, "it is called with how many are done and how many there are")
-        return warming.warm(self, keys, load, concurrency=many, progress=progress, **how)
+        load = self._warmer("warm", loader)
+        return warming.warm(self, keys, load, concurrency=concurrency, progress=progress, **how)
 
     async def awarm(
         self, keys: Iterable[K], loader: Loader[V | Awaitable[V]] | None = None, *, concurrency: int = 8,
@@ -147,9 +146,8 @@ class Loads(CacheCore[K, V]):
     ) -> Warmed:
         """The same, awaited; `loader` may be `async def`, and `progress` is called in this event loop."""
         how = self._how("awarm", ttl, fresh, tags, weight)
-        load, many = self._warmer("awarm", loader), options.whole("awarm", "concurrency", concurrency, least=1)
-        options.function("awarm", "progress", progress, "it is called with how many are done and how many there are")
-        return await warming.awarm(self, keys, load, concurrency=many, progress=progress, **how)
+        load = self._warmer("awarm", loader)
+        return await warming.awarm(self, keys, load, concurrency=concurrency, progress=progress, **how)
 
     # -------------------------------------------------------------- arguments
 
