@@ -26,7 +26,7 @@ SANITIZED := $(filter-out tests/leaks tests/parity,$(CODE)) \
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help build test bench lint lint-c portable sanitize refleaks matrix check package clean
+.PHONY: help build test bench bench-policies lint lint-c portable sanitize refleaks matrix check package clean
 
 help: ## list the tasks
 	@echo 'Tasks (with $(PYTHON), which is $(TAG)):'
@@ -40,6 +40,9 @@ test: $(VENV)/.built $(VENV)/.check ## the whole quick proof: the pure core, the
 
 bench: $(VENV)/.bench ## measure samovar beside dict, functools.lru_cache and the peers that install
 	$(PY) -m bench $(ARGS)
+
+bench-policies: $(VENV)/.policies ## the eviction rules on public traces, beside what others reach, and replay speed
+	$(PY) -m bench.policies $(ARGS)
 
 lint: $(VENV)/.built $(VENV)/.check lint-c ## ruff, mypy --strict, stubtest, and our C under strict warnings
 	$(VENV)/bin/ruff check .
@@ -112,4 +115,9 @@ $(VENV)/.built: $(NATIVE) $(VENV)/.tools
 
 $(VENV)/.bench: bench/requirements.txt $(VENV)/.built
 	$(PY) -m bench.peers --install
+	@touch $@
+
+$(VENV)/.policies: pyproject.toml $(VENV)/.built
+	$(PIP) install --group policies
+	$(PIP) install libcachesim || echo 'libcachesim does not install here: its speed is left out'
 	@touch $@

@@ -7,5 +7,6 @@
     table, chart, publish   three ways to show one report
     machine       where a report was made
     instructions  instruction counts under callgrind, which repeat exactly
+    policies/     the eviction rules on public traces: a command of its own
     test_micro    the hot paths under pytest-benchmark
 """

@@ -14,9 +14,13 @@
  *            on where the share ends: when the small queue is at its least and main still loses what is asked for
  *            again, then those who return push out their betters (a loop longer than the cache), and fewer are let in.
  *
- * Two ways to be caught at the wrong place, and what leads out:
+ * Three ways to be caught at the wrong place, and what leads out:
  *   A main queue that nobody reads any more must not be guarded for ever: each one who is turned away costs main's
- *   oldest one of its hits, and finds the door open when it has none.
+ *   oldest one of its hits, and one in DOOR of those who find it cold takes its place.
+ *   A loop of twice the cache and more returns too late for the dials to see that all these guests drive out each
+ *   other. So who returns after more than 1.1 c evictions is on trial: let in without ever being hit, it makes the
+ *   welcome shorter by one; hit, it makes it longer. And a cold main is replaced slowly (DOOR), so that some part of
+ *   the loop stays long enough to be hit.
  *   Where every key returns after the same pause, nobody returns within a moment, and the share would never grow. So
  *   those who return within 2, 4, 8 and 16 moments are counted too, if LRU would have kept them (not more than c
  *   requests ago); if there they are twice as dense per place as within the first moment, the share goes there.
@@ -34,9 +38,11 @@
 #define IN_MAIN 4u /* mark: which queue; the two lower bits count hits */
 #define HITS 3u
 #define PROMOTED 2u
+#define ON_TRIAL 8u /* mark: in main after a late return, not hit yet */
 #define SCAN 32u
 #define SHARE_STEP 2u
 #define WELCOME_STEP 4u
+#define DOOR 8u
 #define REACHES 5u     /* within 1, 2, 4, 8, 16 moments */
 #define LEAST_LOOK 64u /* misses between two looks at the far returns: c, but not fewer than this */
 #define CHECKPOINTS 64u
@@ -52,8 +58,10 @@ typedef struct adaptive {
     int weighed; /* an entry of weight other than 1 came */
     int known;   /* `asked` was looked up by the search for a victim */
     int to_main; /* and this is where it goes */
+    int late;    /* after how long an absence */
     uint64_t asked;
     uint64_t requests;
+    uint32_t knocks;                 /* of late returns that found main's oldest cold */
     uint32_t misses;                 /* since the last look at the far returns */
     uint32_t returned[REACHES];      /* of them, within so many moments */
     uint64_t when_left[CHECKPOINTS]; /* requests at the time of every so many-th eviction from small */
@@ -71,6 +79,7 @@ static uint32_t least_share(uint32_t entries) { return at_least_one(entries / 10
 static uint32_t most_share(uint32_t entries) { return at_least_one((uint64_t)entries * 95 / 100); }
 static uint32_t first_share(uint32_t entries) { return at_least_one(entries / 20); }
 static uint32_t moment(uint32_t entries) { return at_least_one(entries / 20); }
+static uint32_t latest_without_trial(uint32_t entries) { return (uint32_t)((uint64_t)entries * 11 / 10); }
 
 static uint32_t share_now(const adaptive *self, uint32_t entries)
 {
@@ -95,8 +104,9 @@ static void start(adaptive *self)
     self->small = self->main = 0;
     self->share = 0; /* until the first eviction: first_share */
     self->welcome = UINT32_MAX;
-    self->evicted = self->known = 0;
-    self->requests = self->misses = 0;
+    self->evicted = self->known = self->late = 0;
+    self->knocks = self->misses = 0;
+    self->requests = 0;
     memset(self->returned, 0, sizeof(self->returned));
     memset(self->when_left, 0, sizeof(self->when_left));
 }
@@ -151,6 +161,16 @@ static void turn_to_main(adaptive *self, uint32_t entries)
     self->welcome = self->welcome > WELCOME_STEP ? self->welcome - WELCOME_STEP : 0;
 }
 
+/* Who was on trial was hit, or leaves without. */
+static void judge(adaptive *self, int was_hit)
+{
+    uint32_t least = latest_without_trial(entries_when_full(self));
+    if (was_hit)
+        self->welcome = self->welcome < UINT32_MAX - WELCOME_STEP ? self->welcome + WELCOME_STEP : UINT32_MAX;
+    else if (self->welcome > least)
+        self->welcome = (self->welcome < self->left_small.limit ? self->welcome : self->left_small.limit) - 1;
+}
+
 /* Evictions from small between two checkpoints: all of them together reach back c evictions. */
 static uint32_t checkpoint_unit(const adaptive *self) { return self->left_small.limit / (CHECKPOINTS * 3 / 2) + 1; }
 
@@ -197,7 +217,7 @@ static void look_far(adaptive *self, uint32_t entries)
     memset(self->returned, 0, sizeof(self->returned));
 }
 
-/* Who returns too late is let in only if main's oldest is cold; asking costs that one a hit. */
+/* Who returns too late is let in only if main's oldest is cold, and then one in DOOR; asking costs that one a hit. */
 static int knock(adaptive *self, sv_slab *slab)
 {
     if (self->main == 0)
@@ -205,7 +225,7 @@ static int knock(adaptive *self, sv_slab *slab)
     sv_handle oldest = sv_chain_oldest(slab, MAIN);
     uint8_t *mark = &self->marks.of[oldest];
     if ((*mark & HITS) == 0)
-        return 1;
+        return ++self->knocks % DOOR == 0;
     --*mark;
     sv_chain_unlink(slab, oldest);
     sv_chain_push(slab, MAIN, oldest);
@@ -223,15 +243,16 @@ static int receive(adaptive *self, sv_slab *slab, uint64_t hash)
     uint64_t age = sv_echo_take(&self->left_small, hash);
     if (age > 0) {
         to_main = age <= (uint64_t)self->welcome + 1;
+        self->late = age > latest_without_trial(entries);
         count_return(self, entries, age);
         if (age <= moment(entries))
             turn_to_small(self, entries);
     }
-    int late = age > 0 && !to_main;
+    int turned_away = age > 0 && !to_main;
     age = sv_echo_take(&self->left_main, hash);
     if (age > 0 && age <= moment(entries))
         turn_to_main(self, entries);
-    return late ? knock(self, slab) : to_main;
+    return turned_away ? knock(self, slab) : to_main;
 }
 
 static void adaptive_enter(sv_policy *policy, sv_slab *slab, sv_handle handle, uint32_t weight)
@@ -242,7 +263,7 @@ static void adaptive_enter(sv_policy *policy, sv_slab *slab, sv_handle handle, u
     self->known = 0;
     self->weighed |= weight != 1;
     if (to_main || (!self->evicted && self->small >= share_now(self, entries_when_full(self)))) {
-        self->marks.of[handle] = IN_MAIN;
+        self->marks.of[handle] = to_main && self->late ? IN_MAIN | ON_TRIAL : IN_MAIN;
         sv_chain_push(slab, MAIN, handle);
         self->main++;
     } else {
@@ -258,6 +279,10 @@ static void adaptive_hit(sv_policy *policy, sv_slab *slab, sv_handle handle)
     adaptive *self = (adaptive *)policy;
     uint8_t *mark = &self->marks.of[handle];
     self->requests++;
+    if (SV_UNLIKELY(*mark & ON_TRIAL)) {
+        *mark &= (uint8_t)~ON_TRIAL;
+        judge(self, 1);
+    }
     *mark = (uint8_t)(*mark + ((*mark & HITS) < HITS));
 }
 
@@ -283,6 +308,8 @@ static sv_handle evict_from_main(adaptive *self, sv_slab *slab, sv_handle oldest
     SV_ASSERT(oldest >= SV_SENTINELS);
     sv_chain_unlink(slab, oldest);
     self->main--;
+    if (self->marks.of[oldest] & ON_TRIAL)
+        judge(self, 0);
     sv_echo_put(&self->left_main, slab->boxes[oldest].hash);
     return oldest;
 }

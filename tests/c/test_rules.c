@@ -367,6 +367,17 @@ static void test_adaptive_serves_a_loop_that_is_longer_than_the_cache(void)
     CHECK(ratio_of("adaptive", 750, long_trace, LONG) > 0.7); /* Belady: 0.75 */
 }
 
+/* Whatever the loop's length: no size at which those who return drive out each other. Belady has about size / loop. */
+static void test_adaptive_has_no_blind_spot_for_loops(void)
+{
+    const uint32_t size = 300;
+    for (uint32_t loop = size + 6; loop < size * 3; loop += 17) {
+        for (uint32_t i = 0; i < LONG; i++)
+            long_trace[i] = i % loop;
+        CHECK(ratio_of("adaptive", size, long_trace, LONG) * loop > 0.85 * size);
+    }
+}
+
 static void test_adaptive_follows_recency_when_nothing_else_pays(void)
 {
     for (uint32_t i = 0; i < LONG; i++) /* each key three times, 40 requests apart, and never again */
@@ -613,6 +624,7 @@ const check_test rules_suite[] = {
     TEST(test_sieve_follows_its_twin),
     TEST(test_s3fifo_follows_its_twin),
     TEST(test_adaptive_serves_a_loop_that_is_longer_than_the_cache),
+    TEST(test_adaptive_has_no_blind_spot_for_loops),
     TEST(test_adaptive_follows_recency_when_nothing_else_pays),
     TEST(test_adaptive_leaves_a_dead_working_set_behind),
     TEST(test_adaptive_is_not_flushed_by_a_scan),
