@@ -51,8 +51,8 @@ def miss_two(effort: Effort) -> Result:
 
 
 CASES = (
-    Case("miss-python", "miss and evict, Python body", miss_python, (2.0, 2.5), judged=(DROP_IN,)),
-    Case("miss-c", "miss and evict, C body", miss_c, (2.0, 2.5), judged=(DROP_IN,)),
+    Case("miss-python", "miss and evict, Python body", miss_python, (2.0, 2.0), judged=(DROP_IN,)),
+    Case("miss-c", "miss and evict, C body", miss_c, (2.5, 2.5), judged=(DROP_IN,)),
     Case("miss-two", "miss and evict, two ints", miss_two, (1.5, 1.5), judged=(DROP_IN,)),
     Case("miss-coalesced", "miss and evict, coalescing", miss_coalesced, judged=(MEMOIZE,)),
 )

@@ -101,13 +101,13 @@ SV_INLINE int sv_equal_quickly(PyObject *a, PyObject *b)
 /* The hash of a value without running Python code: exact str and int, and whatever hashes by identity. 1 or 0. */
 SV_INLINE int sv_hash_quickly(PyObject *value, uint64_t *hash)
 {
+    if (PyLong_CheckExact(value))
+        return sv_int_short_hash(value, hash);
     if (PyUnicode_CheckExact(value)) {
         Py_hash_t known = sv_str_known_hash(value);
         *hash = (uint64_t)known;
         return known != -1;
     }
-    if (PyLong_CheckExact(value))
-        return sv_int_short_hash(value, hash);
     if (Py_TYPE(value)->tp_hash == PyBaseObject_Type.tp_hash) {
         *hash = (uint64_t)sv_identity_hash(value);
         return 1;

@@ -101,7 +101,8 @@ static SV_NEVER_INLINE PyObject *keep_key_steal(sv_memo *memo, const sv_asked *a
 }
 
 /* Store what the function returned, as functools does it: if the key is there by now, that value stays. */
-SV_NEVER_INLINE PyObject *sv_memo_keep(sv_memo *memo, const sv_asked *asked, uint64_t epoch, uint64_t fences, PyObject *value)
+SV_NEVER_INLINE PyObject *sv_memo_keep(sv_memo *memo, const sv_asked *asked, uint64_t epoch, uint64_t fences,
+                                       PyObject *value)
 {
     sv_store *store = &memo->store;
     PyObject *key = sv_asked_key(asked);
@@ -112,7 +113,7 @@ SV_NEVER_INLINE PyObject *sv_memo_keep(sv_memo *memo, const sv_asked *asked, uin
     int displaced;
     sv_departed gone;
     SV_LOCK(memo)
-    displaced = store->epoch == epoch && store->fences == fences && sv_store_may_displace(store);
+    displaced = store->epoch == epoch && sv_store_may_displace(store);
     if (SV_LIKELY(displaced))
         gone = sv_store_displace_steal(store, key, asked->hash, Py_NewRef(value));
     SV_UNLOCK()
@@ -268,7 +269,7 @@ static SV_NEVER_INLINE role join_locked(sv_memo *memo, const sv_asked *asked, ui
     int found = sv_memo_find_or_key_locked(memo, asked, &handle, &key);
     if (SV_UNLIKELY(found != 0)) {
         role mine = found < 0 ? FAILED : join_entry_locked(memo, handle, me, here);
-        Py_XDECREF(key); /* a key that somebody else stored in the meantime: its parts are the caller's, it dies quietly */
+        Py_XDECREF(key); /* somebody else stored it in the meantime: its parts are the caller's, it dies quietly */
         return mine;
     }
     int status = sv_store_begin(&memo->store, key, asked->hash, me, &here->number);

@@ -154,14 +154,14 @@ int sv_memo_find_or_key_locked(sv_memo *memo, const sv_asked *asked, sv_handle *
         *key = sv_asked_key(asked);
         if (*key == NULL)
             return SV_RAISED;
-        if (SV_LIKELY(memo->store.epoch == epoch)) /* else making the key ran the garbage collector, and that changed it */
+        if (SV_LIKELY(memo->store.epoch == epoch)) /* else making the key ran the garbage collector */
             return 0;
     }
 }
 
 /* ------------------------------------------------------------------ vectorcall */
 
-static PyObject *call_other(sv_memo *memo, PyObject *const *args, size_t nargsf, PyObject *kwnames)
+static SV_NEVER_INLINE PyObject *call_other(sv_memo *memo, PyObject *const *args, size_t nargsf, PyObject *kwnames)
 {
     PyObject *holder;
     sv_asked asked;
@@ -184,47 +184,59 @@ static SV_NEVER_INLINE PyObject *keep_one(sv_memo *memo, PyObject *key, uint64_t
     return NULL;
 }
 
-/* One bare argument, not found in its preferred slot. One look at its home chunk finds it, or mostly shows that it is
- * absent: then no key has to be compared, and the way to the function and back is short. */
-static SV_NEVER_INLINE PyObject *call_one(PyObject *self, PyObject *const *args, size_t nargsf, uint64_t hash)
+/* One bare argument that is in its home chunk, or that one caller loads for all who ask meanwhile. */
+static SV_NEVER_INLINE PyObject *join_one(PyObject *self, PyObject *const *args, size_t nargsf, uint64_t hash)
 {
     sv_memo *memo = (sv_memo *)self;
     PyObject *key = args[memo->skip], *value = NULL;
     sv_store *store = &memo->store;
-    uint64_t epoch = 0, fences = 0;
     uint32_t number = 0;
-    int status = 0, absent;
+    int status = 1, absent;
     SV_LOCK(memo)
     sv_handle handle = sv_index_home(&store->index, store->slab.boxes, hash, &absent);
-    if (SV_LIKELY(absent && !(memo->flags & SV_ASYNC))) {
+    if (absent && (memo->flags & (SV_ASYNC | SV_COALESCE)) == SV_COALESCE) {
         store->counts.misses++;
         store->counts.loads++;
-        if (memo->flags & SV_COALESCE) {
-            status = sv_store_begin(store, Py_NewRef(key), hash, sv_thread_number(), &number);
-        } else {
-            epoch = store->epoch;
-            fences = store->fences;
-        }
-    } else {
-        status = 1;
-        if (handle != SV_NONE && sv_equal_quickly(store->slab.boxes[handle].key, key) == 1)
-            value = hit_locked(store, handle, store->maxsize != SV_UNBOUNDED);
+        status = sv_store_begin(store, Py_NewRef(key), hash, sv_thread_number(), &number);
+    } else if (handle != SV_NONE && sv_equal_quickly(store->slab.boxes[handle].key, key) == 1) {
+        value = hit_locked(store, handle, store->maxsize != SV_UNBOUNDED);
     }
     SV_UNLOCK()
-    if (status > 0)
+    if (status == SV_OK)
+        return sv_memo_settle_steal(memo, number, sv_memo_call_fn(memo, args, nargsf, NULL));
+    if (SV_LIKELY(status > 0))
         return value != NULL ? value : call_other(memo, args, nargsf, NULL);
-    if (SV_UNLIKELY(status < 0)) {
-        Py_DECREF(key);
-        sv_store_error(status);
-        return NULL;
-    }
-    value = sv_memo_call_fn(memo, args, nargsf, NULL);
-    if (memo->flags & SV_COALESCE)
-        return sv_memo_settle_steal(memo, number, value);
-    int displaced = 0;
+    Py_DECREF(key);
+    sv_store_error(status);
+    return NULL;
+}
+
+/* One bare argument, not found in its preferred slot. One look at its home chunk mostly shows that it is absent: then
+ * no key has to be compared, and where each caller works for itself the way to the function and back is short. What is
+ * rarer is in join_one and keep_one, so that this needs few registers. */
+static SV_NEVER_INLINE PyObject *call_one(PyObject *self, PyObject *const *args, size_t nargsf, uint64_t hash)
+{
+    sv_memo *memo = (sv_memo *)self;
+    sv_store *store = &memo->store;
+    uint64_t epoch, fences;
+    int absent;
+    if (memo->flags & (SV_ASYNC | SV_COALESCE))
+        return join_one(self, args, nargsf, hash);
+    SV_LOCK(memo)
+    sv_index_home(&store->index, store->slab.boxes, hash, &absent);
+    store->counts.misses += (uint64_t)absent;
+    store->counts.loads += (uint64_t)absent;
+    epoch = store->epoch;
+    fences = store->fences;
+    SV_UNLOCK()
+    if (SV_UNLIKELY(!absent))
+        return join_one(self, args, nargsf, hash);
+    PyObject *value = sv_memo_call_fn(memo, args, nargsf, NULL);
+    PyObject *key = args[memo->skip];
+    int displaced;
     sv_departed gone;
     SV_LOCK(memo)
-    displaced = value != NULL && store->epoch == epoch && store->fences == fences && sv_store_may_displace(store);
+    displaced = value != NULL && store->epoch == epoch && sv_store_may_displace(store);
     if (SV_LIKELY(displaced))
         gone = sv_store_displace_steal(store, Py_NewRef(key), hash, Py_NewRef(value));
     SV_UNLOCK()
@@ -235,8 +247,8 @@ static SV_NEVER_INLINE PyObject *call_one(PyObject *self, PyObject *const *args,
     return value;
 }
 
-/* One bare argument whose hash is not at hand. This, call_one and call_several are apart from the commonest hit, so that
- * it saves no registers and needs no stack. */
+/* One bare argument whose hash is not at hand. This, call_one and call_several are apart from the commonest hit, so
+ * that it saves no registers and needs no stack. */
 static SV_NEVER_INLINE PyObject *call_unhashed(PyObject *self, PyObject *const *args, size_t nargsf)
 {
     uint64_t hash;
@@ -245,17 +257,18 @@ static SV_NEVER_INLINE PyObject *call_unhashed(PyObject *self, PyObject *const *
     return call_other((sv_memo *)self, args, nargsf, NULL);
 }
 
-/* Two positional arguments in their preferred slot; whatever else is up to call_several. */
+/* Two positional arguments, found at the likeliest place; whatever else is up to call_several. What a hit waits for is
+ * the way from the arguments to the entry, one load after another, more than the number of steps: so `skip` is known
+ * when this is compiled, and no vector of tags is waited for. */
 static PyObject *call_several(PyObject *self, PyObject *const *args, size_t nargsf, PyObject *kwnames);
-static SV_NEVER_INLINE PyObject *call_two(PyObject *self, PyObject *const *args, size_t nargsf)
+SV_INLINE PyObject *call_pair(PyObject *self, PyObject *const *args, size_t nargsf, Py_ssize_t skip)
 {
     sv_store *store = &((sv_memo *)self)->store;
-    PyObject *const *values = args + ((sv_memo *)self)->skip, *value = NULL;
+    PyObject *const *values = args + skip, *value = NULL;
     uint64_t hash;
     if (SV_LIKELY(sv_pair_hash_quickly(values, &hash))) {
         SV_LOCK(self)
-        int absent;
-        sv_handle handle = sv_index_home(&store->index, store->slab.boxes, hash, &absent);
+        sv_handle handle = sv_index_likeliest(&store->index, hash);
         if (SV_LIKELY(handle != SV_NONE && sv_pair_equals_quickly(values, store->slab.boxes[handle].key)))
             value = hit_locked(store, handle, store->maxsize != SV_UNBOUNDED);
         SV_UNLOCK()
@@ -263,6 +276,16 @@ static SV_NEVER_INLINE PyObject *call_two(PyObject *self, PyObject *const *args,
             return value;
     }
     return call_several(self, args, nargsf, NULL);
+}
+
+static SV_NEVER_INLINE PyObject *call_two(PyObject *self, PyObject *const *args, size_t nargsf)
+{
+    return call_pair(self, args, nargsf, 0);
+}
+
+static SV_NEVER_INLINE PyObject *call_method_two(PyObject *self, PyObject *const *args, size_t nargsf)
+{
+    return call_pair(self, args, nargsf, 1);
 }
 
 /* No argument, several, or keywords. */
@@ -299,7 +322,7 @@ SV_INLINE PyObject *call_quickly(PyObject *self, PyObject *const *args, size_t n
 {
     if (SV_UNLIKELY(PyVectorcall_NARGS(nargsf) != 1 + skip || kwnames != NULL)) {
         if (PyVectorcall_NARGS(nargsf) == 2 + skip && kwnames == NULL)
-            return call_two(self, args, nargsf);
+            return skip == 0 ? call_two(self, args, nargsf) : call_method_two(self, args, nargsf);
         return call_several(self, args, nargsf, kwnames);
     }
     PyObject *key = args[skip], *value = NULL;
@@ -311,9 +334,10 @@ SV_INLINE PyObject *call_quickly(PyObject *self, PyObject *const *args, size_t n
     } else if (SV_UNLIKELY(!PyLong_CheckExact(key) || !sv_int_short_hash(key, &hash))) {
         return call_unhashed(self, args, nargsf);
     }
-    SV_LOCK(self)
     sv_store *store = &((sv_memo *)self)->store;
-    sv_handle handle = sv_index_guess(&store->index, store->slab.boxes, hash);
+    sv_handle handle;
+    SV_LOCK(self)
+    handle = sv_index_guess(&store->index, store->slab.boxes, hash);
     if (SV_LIKELY(handle != SV_NONE)) {
         PyObject *stored = store->slab.boxes[handle].key;
         if (SV_LIKELY(stored == key) ||
@@ -321,7 +345,9 @@ SV_INLINE PyObject *call_quickly(PyObject *self, PyObject *const *args, size_t n
             value = hit_locked(store, handle, bounded);
     }
     SV_UNLOCK()
-    return SV_LIKELY(value != NULL) ? value : call_one(self, args, nargsf, hash);
+    if (SV_LIKELY(value != NULL))
+        return value;
+    return handle == SV_NONE ? call_one(self, args, nargsf, hash) : join_one(self, args, nargsf, hash);
 }
 
 static PyObject *call_bounded(PyObject *self, PyObject *const *args, size_t nargsf, PyObject *kwnames)
@@ -407,6 +433,16 @@ static vectorcallfunc select_call(const sv_memo *memo)
 
 /* ------------------------------------------------------------------ birth and death */
 
+/* Where an exact Python or C function keeps its vectorcallfunc; 0 for anything else. */
+static size_t vectorcall_offset(PyObject *fn)
+{
+    if (Py_IS_TYPE(fn, &PyFunction_Type))
+        return offsetof(PyFunctionObject, vectorcall);
+    if (PyCFunction_CheckExact(fn) && ((PyCFunctionObject *)fn)->vectorcall != NULL)
+        return offsetof(PyCFunctionObject, vectorcall);
+    return 0;
+}
+
 PyObject *sv_memo_new(PyTypeObject *type, PyObject *fn, const sv_memo_options *options)
 {
     if (!PyCallable_Check(fn)) {
@@ -433,7 +469,8 @@ PyObject *sv_memo_new(PyTypeObject *type, PyObject *fn, const sv_memo_options *o
     }
     memo->fn = Py_NewRef(fn);
     memo->rules = options->rules;
-    memo->flags = options->flags | (maxsize == 0 ? SV_UNCACHED : 0) | (Py_IS_TYPE(fn, &PyFunction_Type) ? 0 : SV_GUARD);
+    memo->fn_call = vectorcall_offset(fn);
+    memo->flags = options->flags | (maxsize == 0 ? SV_UNCACHED : 0);
     memo->skip = options->skip;
     memo->key_of = Py_XNewRef(options->key_of);
     memo->exceptions = Py_XNewRef(options->exceptions);

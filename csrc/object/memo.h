@@ -19,12 +19,13 @@
 #include "store.h"
 
 /* SV_STEERED: misses, stale answers and early renewals are decided above (stale terms, early, tags). */
-enum { SV_COALESCE = 1, SV_ASYNC = 2, SV_UNCACHED = 4, SV_EXPLAIN = 8, SV_GUARD = 16, SV_STEERED = 32 };
+enum { SV_COALESCE = 1, SV_ASYNC = 2, SV_UNCACHED = 4, SV_EXPLAIN = 8, SV_STEERED = 16 };
 
 typedef struct sv_memo {
     PyObject_HEAD
     vectorcallfunc vectorcall;
     PyObject *fn;
+    size_t fn_call;      /* where in `fn` its vectorcallfunc is; 0: ask Python */
     sv_store store;
     int rules;           /* SV_TYPED, SV_ALIKE */
     int flags;           /* SV_COALESCE ... */
@@ -71,18 +72,19 @@ typedef struct sv_memo_options {
 /* A new memo of this type (Memo or a subtype). NULL with MemoryError or TypeError. */
 PyObject *sv_memo_new(PyTypeObject *type, PyObject *fn, const sv_memo_options *options);
 
-/* Call the memoized function. An exact Python function counts its own depth; anything else (SV_GUARD) could call this
- * memo again from C without end, so its depth is counted here. */
+/* Call the memoized function. An exact Python or C function counts the depth of its calls itself; anything else could
+ * call this memo again from C without end, so its depth is counted here. */
 SV_INLINE PyObject *sv_memo_call_fn(sv_memo *memo, PyObject *const *args, size_t nargsf, PyObject *kwnames)
 {
     PyObject *fn = memo->fn;
-    if (SV_LIKELY(!(memo->flags & SV_GUARD)))
-        return ((PyFunctionObject *)fn)->vectorcall(fn, args, nargsf, kwnames);
+    if (SV_LIKELY(memo->fn_call != 0)) {
+        vectorcallfunc call;
+        memcpy(&call, (const char *)fn + memo->fn_call, sizeof(call));
+        return call(fn, args, nargsf, kwnames);
+    }
     if (Py_EnterRecursiveCall(" in a memoized function"))
         return NULL;
-    PyObject *value = PyCFunction_CheckExact(fn) && ((PyCFunctionObject *)fn)->vectorcall != NULL
-                          ? ((PyCFunctionObject *)fn)->vectorcall(fn, args, nargsf, kwnames)
-                          : PyObject_Vectorcall(fn, args, nargsf, kwnames);
+    PyObject *value = PyObject_Vectorcall(fn, args, nargsf, kwnames);
     Py_LeaveRecursiveCall();
     return value;
 }

@@ -75,8 +75,10 @@ static int set_value(sv_memo *memo, const sv_asked *asked, PyObject *value)
     sv_line lines, *line = sv_memo_line(memo, &lines);
     SV_LOCK(memo)
     status = sv_memo_find_or_key_locked(memo, asked, &handle, &key);
-    if (status >= 0)
+    if (status >= 0) {
         memo->store.fences++;
+        memo->store.epoch++; /* also when there is no memory to store it: a load without a number must see it */
+    }
     if (status == 1) {
         status = sv_store_set_steal(&memo->store, handle, stored, line, &pouch);
         if (status == SV_OK)

@@ -126,7 +126,8 @@ static sv_handle evict(sv_store *store, uint64_t newcomer, sv_pouch *pouch)
 {
     sv_handle victim;
     if (SV_LIKELY(store->policy->rule == &sv_lru_rule)) {
-        victim = sv_store_pop_oldest(store);
+        victim = sv_store_unlink_oldest(store);
+        sv_index_erase(&store->index, store->slab.boxes[victim].hash, victim);
     } else {
         victim = store->policy->rule->victim(store->policy, &store->slab, newcomer);
         sv_index_erase(&store->index, store->slab.boxes[victim].hash, victim);

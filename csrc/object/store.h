@@ -45,7 +45,7 @@ typedef struct sv_store {
     sv_slab slab;
     uint64_t epoch;      /* advanced by every change of structure */
     uint64_t moves;      /* advanced when an entry leaves or changes its place in the index: searches start again */
-    uint64_t fences;     /* advanced by whoever declares stored values wrong: for loads that have no number */
+    uint64_t fences;     /* advanced beside `epoch` when stored values are declared wrong: for loads without a number */
     uint64_t maxsize;    /* SV_UNBOUNDED: nothing is ever evicted and no order is kept */
     sv_counts counts;
     uint32_t current;    /* entries with a value */
@@ -82,15 +82,14 @@ SV_INLINE void sv_store_touch(sv_store *store, sv_handle handle)
         store->policy->rule->hit(store->policy, &store->slab, handle);
 }
 
-/* Take the oldest entry of a store under exact LRU out of the order and the index. Its box is still taken; the key and
- * the value in it are the caller's. */
-SV_INLINE sv_handle sv_store_pop_oldest(sv_store *store)
+/* Take the oldest entry of a store under exact LRU out of the order; the caller takes it out of the index. Its box is
+ * still taken; the key and the value in it are the caller's. */
+SV_INLINE sv_handle sv_store_unlink_oldest(sv_store *store)
 {
     sv_box *boxes = store->slab.boxes;
     sv_handle oldest = boxes[SV_LRU_CHAIN].prev, next = boxes[oldest].prev;
     boxes[SV_LRU_CHAIN].prev = next;
     boxes[next].next = SV_LRU_CHAIN;
-    sv_index_erase(&store->index, boxes[oldest].hash, oldest);
     if (store->slab.used > SV_FAR_BOXES) { /* larger than the near caches: ask for what the next eviction will want */
         const sv_box *soon = &boxes[next];
         SV_PREFETCH(&boxes[soon->prev]);
@@ -119,13 +118,14 @@ SV_INLINE int sv_store_may_displace(const sv_store *store)
 }
 SV_INLINE sv_departed sv_store_displace_steal(sv_store *store, PyObject *key, uint64_t hash, PyObject *value)
 {
-    sv_handle handle = sv_store_pop_oldest(store);
-    sv_box *box = &store->slab.boxes[handle];
+    sv_handle handle = sv_store_unlink_oldest(store);
+    sv_box *boxes = store->slab.boxes, *box = &boxes[handle];
     sv_departed gone = {box->key, box->value};
+    uint64_t old_hash = box->hash;
     box->key = key;
     box->value = value;
     box->hash = hash;
-    sv_index_insert(&store->index, store->slab.boxes, hash, handle);
+    sv_index_rehash(&store->index, boxes, old_hash, hash, handle);
     sv_chain_push(&store->slab, SV_LRU_CHAIN, handle);
     store->epoch++;
     return gone;

@@ -204,6 +204,13 @@ int sv_index_erase_slow(sv_index *index, uint64_t hash, sv_handle handle)
     return index->old.chunks != NULL && table_erase(&index->old, hash, handle);
 }
 
+SV_NEVER_INLINE void sv_index_rehash_slow(sv_index *index, const sv_box *boxes, uint64_t old_hash, uint64_t hash,
+                                          sv_handle handle)
+{
+    sv_index_erase(index, old_hash, handle);
+    sv_index_insert(index, boxes, hash, handle);
+}
+
 static void cursor_start(sv_cursor *cursor, const sv_table *table, uint64_t hash)
 {
     uint64_t mixed = sv_index_mix(table, hash);

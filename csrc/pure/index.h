@@ -98,7 +98,8 @@ SV_INLINE uint8_t sv_index_tag(uint64_t mixed, uint64_t hash)
 /* The members of a group of consecutive hashes prefer different thirds of the chunk. */
 SV_INLINE uint32_t sv_index_preferred(uint64_t mixed, uint64_t hash)
 {
-    return (((uint32_t)(mixed >> 40) + ((uint32_t)hash << 6)) & 0xFFu) * SV_CHUNK_SLOTS >> 8;
+    uint32_t share = (uint32_t)(mixed >> 16) + ((uint32_t)hash << 30);
+    return (uint32_t)((uint64_t)share * SV_CHUNK_SLOTS >> 32);
 }
 
 /* A quick guess: the handle in the preferred slot if its full hash is this one, else SV_NONE (which says nothing). */
@@ -158,10 +159,39 @@ SV_INLINE sv_handle sv_index_home(const sv_index *index, const sv_box *boxes, ui
     *absent = bits == 0 && chunk->overflow == 0 && index->old.chunks == NULL;
     for (; bits != 0; bits &= bits - 1) {
         sv_handle handle = chunk->slot[sv_lowest_bit(bits)];
-        if (SV_LIKELY(boxes[handle].hash == hash))
+        if (SV_LIKELY(boxes[handle].hash == hash)) {
+            SV_ASSUME(handle != SV_NONE);
             return handle;
+        }
     }
     return SV_NONE;
+}
+
+/* The likeliest handle of the home chunk: the one in the preferred slot if its tag matches, else the first whose tag
+ * does, else SV_NONE. Its hash may be another: the caller compares keys. The twelve tags are compared only when the
+ * preferred slot fails: while a processor waits for that comparison it cannot ask for the box. */
+SV_INLINE sv_handle sv_index_likeliest(const sv_index *index, uint64_t hash)
+{
+    uint64_t mixed = sv_index_mix(&index->now, hash);
+    const sv_chunk *chunk = &index->now.chunks[mixed >> index->now.shift];
+    uint32_t place = sv_index_preferred(mixed, hash);
+    uint8_t tag = sv_index_tag(mixed, hash);
+    if (SV_UNLIKELY(chunk->tag[place] != tag)) {
+        uint32_t bits = sv_chunk_match(chunk, tag);
+        if (bits == 0)
+            return SV_NONE;
+        place = sv_lowest_bit(bits);
+    }
+    sv_handle handle = chunk->slot[place];
+    SV_ASSUME(handle != SV_NONE);
+    return handle;
+}
+
+/* The preferred slot if it is one of the empty ones, else the first of them. No branch: nobody could predict it. */
+SV_INLINE uint32_t sv_index_vacancy(uint32_t empty, uint64_t mixed, uint64_t hash)
+{
+    uint32_t place = sv_index_preferred(mixed, hash), lowest = sv_lowest_bit(empty);
+    return (empty >> place & 1u) ? place : lowest;
 }
 
 /* Put a handle in; equal hashes may stand side by side. Cannot fail after `reserve`. */
@@ -171,11 +201,10 @@ SV_INLINE void sv_index_insert(sv_index *index, const sv_box *boxes, uint64_t ha
     sv_table *table = &index->now;
     uint64_t mixed = sv_index_mix(table, hash);
     sv_chunk *chunk = &table->chunks[mixed >> table->shift];
-    uint32_t place = sv_index_preferred(mixed, hash), empty;
+    uint32_t empty;
     SV_ASSERT(hash != SV_HASH_NEVER && table->block != NULL);
     if (SV_LIKELY(index->old.chunks == NULL && index->calm == 0 && (empty = sv_chunk_match(chunk, 0)) != 0)) {
-        uint32_t lowest = sv_lowest_bit(empty);
-        place = (empty >> place & 1u) ? place : lowest; /* no branch: nobody could predict it */
+        uint32_t place = sv_index_vacancy(empty, mixed, hash);
         chunk->tag[place] = sv_index_tag(mixed, hash);
         chunk->slot[place] = handle;
         table->count++;
@@ -202,6 +231,29 @@ SV_INLINE int sv_index_erase(sv_index *index, uint64_t hash, sv_handle handle)
         }
     }
     return sv_index_erase_slow(index, hash, handle);
+}
+
+void sv_index_rehash_slow(sv_index *index, const sv_box *boxes, uint64_t old_hash, uint64_t hash, sv_handle handle);
+/* Move a handle from the hash under which it was inserted to another, as erase and insert would: nothing can fail, and
+ * no memory is asked for. The box has its new hash already. */
+SV_INLINE void sv_index_rehash(sv_index *index, const sv_box *boxes, uint64_t old_hash, uint64_t hash, sv_handle handle)
+{
+    const sv_table *table = &index->now;
+    uint64_t old_mixed = sv_index_mix(table, old_hash), mixed = sv_index_mix(table, hash);
+    sv_chunk *from = &table->chunks[old_mixed >> table->shift], *to = &table->chunks[mixed >> table->shift];
+    uint32_t found = sv_chunk_match(from, sv_index_tag(old_mixed, old_hash)), empty = sv_chunk_match(to, 0);
+    if (SV_LIKELY(found != 0 && empty != 0 && index->old.chunks == NULL && index->calm == 0)) {
+        uint32_t place = sv_lowest_bit(found);
+        if (SV_LIKELY(from->slot[place] == handle)) {
+            from->tag[place] = 0;
+            from->slot[place] = SV_NONE;
+            place = sv_index_vacancy(empty, mixed, hash);
+            to->tag[place] = sv_index_tag(mixed, hash);
+            to->slot[place] = handle;
+            return;
+        }
+    }
+    sv_index_rehash_slow(index, boxes, old_hash, hash, handle);
 }
 
 /* Where a search stands. It is void once the index changed: start again. */

@@ -85,6 +85,15 @@ sv_handle shelf_evict(struct shelf *shelf)
     return victim;
 }
 
+void shelf_rehash(struct shelf *shelf, sv_handle handle, uint64_t hash)
+{
+    uint32_t count = shelf->index.now.count + shelf->index.old.count;
+    shelf->slab.boxes[handle].hash = hash;
+    sv_index_rehash(&shelf->index, shelf->slab.boxes, shelf->twin[handle].hash, hash, handle);
+    CHECK_EQUAL(shelf->index.now.count + shelf->index.old.count, count);
+    shelf->twin[handle].hash = hash;
+}
+
 void shelf_clear(struct shelf *shelf)
 {
     sv_index_clear(&shelf->index);
@@ -125,6 +134,9 @@ void shelf_check_hash(const struct shelf *shelf, uint64_t hash)
     CHECK_EQUAL(found, expected);
     sv_handle guess = sv_index_guess(&shelf->index, boxes, hash);
     CHECK(guess == SV_NONE || offered[guess] == round_number);
+    sv_handle likeliest = sv_index_likeliest(&shelf->index, hash);
+    CHECK(guess == SV_NONE || likeliest == guess);
+    CHECK(likeliest == SV_NONE || shelf->twin[likeliest].hash != SV_HASH_NEVER);
 }
 
 void shelf_check(const struct shelf *shelf)

@@ -31,6 +31,9 @@ int shelf_put(struct shelf *shelf, uint64_t hash, sv_handle *put);
 void shelf_drop(struct shelf *shelf, sv_handle handle);
 void shelf_touch(struct shelf *shelf, sv_handle handle);
 sv_handle shelf_evict(struct shelf *shelf);
+
+/* Give the place of an entry to another hash. */
+void shelf_rehash(struct shelf *shelf, sv_handle handle, uint64_t hash);
 void shelf_clear(struct shelf *shelf);
 
 /* Any handle that is in; there is one. */

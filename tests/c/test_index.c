@@ -25,7 +25,7 @@ static uint64_t any_hash(uint32_t kinds)
     }
 }
 
-/* Random insertions, erasures and searches; each phase aims at another size. */
+/* Random insertions, erasures, changes of hash and searches; each phase aims at another size. */
 static void walk_randomly(uint32_t kinds, uint32_t steps)
 {
     static const uint32_t aims[] = {20, 1500, 5, 700, 1400, 1450, 0};
@@ -34,7 +34,9 @@ static void walk_randomly(uint32_t kinds, uint32_t steps)
     for (size_t phase = 0; phase < sizeof(aims) / sizeof(aims[0]); phase++) {
         for (uint32_t step = 0; step < steps; step++) {
             uint64_t hash = any_hash(kinds);
-            if (shelf.live == 0 || chance_below(10) < (shelf.live < aims[phase] ? 9u : 4u))
+            if (shelf.live != 0 && chance_below(5) == 0)
+                shelf_rehash(&shelf, shelf_any(&shelf), hash);
+            else if (shelf.live == 0 || chance_below(10) < (shelf.live < aims[phase] ? 9u : 4u))
                 CHECK_EQUAL(shelf_put(&shelf, hash, NULL), SV_OK);
             else
                 shelf_drop(&shelf, shelf_any(&shelf));
