@@ -13,6 +13,7 @@ static int open_store(sv_cache *cache, uint64_t maxsize, uint64_t maxweight, con
     uint64_t seed = (uint64_t)(uintptr_t)cache ^ sv_clock_precise();
     if (sv_store_open(&cache->store, maxsize, rule, maxweight == SV_UNBOUNDED ? maxsize : maxweight, seed) != SV_OK)
         return SV_NOMEM;
+    cache->store.rules = SV_ALIKE;
     if (sv_store_keep_ledger(&cache->store, maxweight, seed) != SV_OK) {
         sv_store_close(&cache->store);
         return SV_NOMEM;

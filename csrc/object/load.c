@@ -3,8 +3,6 @@
 #include "flight.h"
 #include "ready.h"
 
-#define REMEMBERED_ERROR 2 /* sv_ready.raises of an exception stored by a memo */
-
 /* ------------------------------------------------------------------ looking, and answering */
 
 /* With a ledger: an entry that is fresh, and so far from its end that chance has no say (see may_be_early in mapping.c). */
@@ -56,7 +54,7 @@ PyObject *sv_memo_answer_steal(sv_memo *memo, PyObject *stored)
         PyObject *copied = PyObject_CallOneArg(memo->copy, ready->outcome);
         answer = copied == NULL ? NULL : sv_ready_new(copied, 0);
         Py_XDECREF(copied);
-    } else if (sv_is_ready(stored) && ((sv_ready *)stored)->raises == REMEMBERED_ERROR) {
+    } else if (sv_is_ready(stored) && ((sv_ready *)stored)->raises == SV_REMEMBERED_ERROR) {
         answer = sv_ready_outcome(stored);
     } else if (memo->copy != NULL) {
         answer = PyObject_CallOneArg(memo->copy, stored);
@@ -133,7 +131,7 @@ SV_NOINLINE void sv_memo_keep_error(sv_memo *memo, const sv_asked *asked, uint64
     if (memo->exceptions == NULL || !PyErr_ExceptionMatches(memo->exceptions))
         return;
     PyObject *error = sv_raised_take();
-    PyObject *stored = sv_ready_new(error, REMEMBERED_ERROR);
+    PyObject *stored = sv_ready_new(error, SV_REMEMBERED_ERROR);
     if (stored != NULL)
         stored = sv_memo_keep(memo, asked, epoch, fences, stored);
     Py_XDECREF(stored);
@@ -182,7 +180,7 @@ static SV_NOINLINE PyObject *settle_error(sv_memo *memo, uint32_t number)
     sv_pouch pouch;
     SV_POUCH_EMPTY(&pouch);
     if (memo->exceptions != NULL && PyErr_GivenExceptionMatches(error, memo->exceptions)) {
-        stored = sv_ready_new(error, REMEMBERED_ERROR);
+        stored = sv_ready_new(error, SV_REMEMBERED_ERROR);
         PyErr_Clear();
     }
     sv_line lines, *line = sv_memo_line(memo, &lines);

@@ -468,7 +468,7 @@ PyObject *sv_memo_new(PyTypeObject *type, PyObject *fn, const sv_memo_options *o
         memo->store.ledger->clock = Py_XNewRef(options->clock);
     }
     memo->fn = Py_NewRef(fn);
-    memo->rules = options->rules;
+    memo->rules = memo->store.rules = options->rules;
     memo->fn_call = vectorcall_offset(fn);
     memo->flags = options->flags | (maxsize == 0 ? SV_UNCACHED : 0);
     memo->skip = options->skip;

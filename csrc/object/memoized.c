@@ -1,6 +1,7 @@
 #include "memoized.h"
 
 #include "load.h"
+#include "protocol.h"
 #include "ready.h"
 
 PyTypeObject *sv_memoized_type = NULL;
@@ -126,8 +127,9 @@ static PyObject *cache_key(PyObject *self, PyObject *const *args, Py_ssize_t pos
 }
 
 /* Begin a load of this key whatever is stored or on its way. SV_OK or SV_RAISED. */
-static int begin_refresh(sv_memo *memo, const sv_asked *asked, uint64_t leader, PyObject *flight, uint32_t *number)
+static int begin_refresh(sv_memo *memo, const sv_asked *asked, uint32_t *number)
 {
+    uint64_t leader = sv_thread_number();
     sv_handle handle;
     PyObject *key = NULL;
     int status;
@@ -140,10 +142,7 @@ static int begin_refresh(sv_memo *memo, const sv_asked *asked, uint64_t leader, 
         if (status == SV_OK)
             key = NULL;
     }
-    if (status == SV_OK) {
-        memo->store.counts.loads++;
-        memo->store.loads[*number].flight = Py_XNewRef(flight);
-    }
+    memo->store.counts.loads += status == SV_OK;
     SV_UNLOCK()
     Py_XDECREF(key);
     return status == SV_OK ? SV_OK : sv_store_error(status);
@@ -158,12 +157,13 @@ static PyObject *cache_refresh(PyObject *self, PyObject *const *args, Py_ssize_t
         return sv_memo_call_counted(memo, args, (size_t)positional, kwnames);
     if (sv_memo_ask(memo, args, positional, kwnames, &asked, &holder) != SV_OK)
         return NULL;
-    if (memo->flags & SV_ASYNC) {
-        answer = sv_memo_coroutine(memo, sv_words.refresh, &asked, args, positional, kwnames);
+    if (memo->flags & (SV_ASYNC | SV_STEERED)) {
+        PyObject *maker = (memo->flags & SV_ASYNC) ? sv_words.refresh : sv_words.renew;
+        answer = sv_memo_coroutine(memo, maker, &asked, args, positional, kwnames);
     } else {
         uint32_t number;
         answer = NULL;
-        if (begin_refresh(memo, &asked, sv_thread_number(), NULL, &number) == SV_OK)
+        if (begin_refresh(memo, &asked, &number) == SV_OK)
             answer = sv_memo_settle_steal(memo, number,
                                           sv_memo_call_fn(memo, args, (size_t)positional, kwnames));
     }
@@ -193,148 +193,91 @@ static PyObject *cache_stats(PyObject *self, PyObject *nothing)
                                  (unsigned long long)counts.evictions, (unsigned int)current, maxsize);
 }
 
-/* ------------------------------------------------------------------ the protocol of a load, for coroutines */
+/* ------------------------------------------------------------------ the protocol of a load (protocol.h) */
 
-static int want(const char *verb, Py_ssize_t wanted, Py_ssize_t given)
-{
-    if (wanted == given)
-        return SV_OK;
-    PyErr_Format(PyExc_TypeError, "%s() takes %zd arguments (%zd given)", verb, wanted, given);
-    return SV_RAISED;
-}
-
-/* _join(key, flight) -> (number, flight): lead; (-1, other flight): follow; (-2, awaitable): a hit. */
-static PyObject *protocol_join(PyObject *self, PyObject *const *args, Py_ssize_t count)
-{
-    sv_memo *memo = (sv_memo *)self;
-    if (want("_join", 2, count) != SV_OK)
-        return NULL;
-    PyObject *key = args[0], *thing = NULL;
-    sv_asked asked;
-    sv_handle handle;
-    if (sv_asked_reread(&asked, &key, memo->rules) != SV_OK)
-        return NULL;
-    PyObject *consumed = Py_NewRef(key); /* find_or_key makes none: we have one */
-    int status;
-    long long number = -1;
-    SV_LOCK(self)
-    sv_store *store = &memo->store;
-    status = sv_memo_find_or_key_locked(memo, &asked, &handle, &consumed);
-    if (status == 1) {
-        sv_box *box = &store->slab.boxes[handle];
-        if (box->value != NULL) {
-            number = -2;
-            store->counts.hits++;
-            sv_store_touch(store, handle);
-            thing = Py_NewRef(box->value);
-        } else {
-            store->counts.misses++;
-            store->counts.coalesced++;
-            thing = Py_XNewRef(store->loads[box->prev].flight);
-        }
-        status = SV_OK;
-    } else if (status == 0) {
-        uint32_t begun;
-        status = sv_store_begin(store, consumed, asked.hash, 0, &begun);
-        if (status == SV_OK) {
-            consumed = NULL;
-            number = begun;
-            store->counts.misses++;
-            store->counts.loads++;
-            store->loads[begun].flight = Py_NewRef(args[1]);
-            thing = Py_NewRef(args[1]);
-        }
+#define PROTOCOL(verb)                                                                     \
+    static PyObject *memo_##verb(PyObject *self, PyObject *const *args, Py_ssize_t count)  \
+    {                                                                                      \
+        return sv_protocol_##verb(self, &((sv_memo *)self)->store, args, count);           \
     }
-    SV_UNLOCK()
-    Py_XDECREF(consumed);
-    if (status != SV_OK) {
-        sv_store_error(status);
-        return NULL;
-    }
-    return Py_BuildValue("LN", number, thing == NULL ? Py_NewRef(Py_None) : thing);
-}
+PROTOCOL(join)
+PROTOCOL(refresh_begin)
+PROTOCOL(settle)
+PROTOCOL(drop)
+PROTOCOL(abandon)
+PROTOCOL(recheck)
 
-/* _again(key, flight) -> number: lead a load of this key whatever is stored. */
-static PyObject *protocol_again(PyObject *self, PyObject *const *args, Py_ssize_t count)
-{
-    if (want("_again", 2, count) != SV_OK)
-        return NULL;
-    PyObject *key = args[0];
-    sv_asked asked;
-    uint32_t number;
-    if (sv_asked_reread(&asked, &key, ((sv_memo *)self)->rules) != SV_OK ||
-        begin_refresh((sv_memo *)self, &asked, 0, args[1], &number) != SV_OK)
-        return NULL;
-    return PyLong_FromUnsignedLong(number);
-}
-
-enum { SETTLED = 1, ENDED = 2, FAILURE = 4 };
-
-/* Whether this flight still leads this number; then store `stored` (stolen) and maybe give the number back. */
-static void settle(sv_memo *memo, PyObject *number_object, PyObject *flight, PyObject *stored, int what)
-{
-    sv_pouch pouch;
-    SV_POUCH_EMPTY(&pouch);
-    unsigned long number = PyLong_AsUnsignedLong(number_object);
-    if (number == (unsigned long)-1 && PyErr_Occurred()) {
-        Py_XDECREF(stored);
-        return;
-    }
-    SV_LOCK(memo)
-    sv_store *store = &memo->store;
-    if (number < store->loads_size && store->loads[number].serial != 0 && store->loads[number].flight == flight) {
-        store->counts.failures += (what & FAILURE) != 0;
-        sv_store_settle_steal(store, (uint32_t)number, stored, NULL, &pouch);
-        if (what & ENDED)
-            sv_pouch_put_steal(&pouch, sv_store_end(store, (uint32_t)number));
-    } else {
-        sv_pouch_put_steal(&pouch, stored);
-    }
-    SV_UNLOCK()
-    sv_memo_drop(memo, &pouch);
-}
-
-/* What is stored of an outcome: an awaitable that is done (new reference), or nothing for an exception that the memo
- * does not remember. SV_OK or SV_RAISED. */
+/* What is stored of an outcome (new reference): of an `async def` an awaitable that is done, of an exception that the
+ * memo remembers something that raises it; NULL, and no error, for one that it does not. SV_OK or SV_RAISED. */
 static int outcome_form(sv_memo *memo, PyObject *outcome, int raises, PyObject **stored)
 {
     *stored = NULL;
     if (raises && (memo->exceptions == NULL || !PyErr_GivenExceptionMatches(outcome, memo->exceptions)))
         return SV_OK;
-    *stored = sv_ready_new(outcome, raises);
+    if (memo->flags & SV_ASYNC)
+        *stored = sv_ready_new(outcome, raises);
+    else
+        *stored = raises ? sv_ready_new(outcome, SV_REMEMBERED_ERROR) : Py_NewRef(outcome);
     return *stored == NULL ? SV_RAISED : SV_OK;
 }
 
-/* _settle(number, flight, outcome, raises): store the outcome unless the load was fenced off, and end the load. */
-static PyObject *protocol_settle(PyObject *self, PyObject *const *args, Py_ssize_t count)
+/* _form(outcome, raises) -> what is stored of it, or MISSING for an exception that is not. An exception is counted. */
+static PyObject *protocol_form(PyObject *self, PyObject *const *args, Py_ssize_t count)
 {
-    if (want("_settle", 4, count) != SV_OK)
-        return NULL;
+    sv_memo *memo = (sv_memo *)self;
     PyObject *stored;
-    int raises = PyObject_IsTrue(args[3]);
-    if (raises < 0 || outcome_form((sv_memo *)self, args[2], raises, &stored) != SV_OK)
+    if (sv_want("_form", 2, count) != SV_OK)
         return NULL;
-    settle((sv_memo *)self, args[0], args[1], stored, SETTLED | ENDED | (raises ? FAILURE : 0));
-    return PyErr_Occurred() ? NULL : Py_NewRef(Py_None);
+    int raises = args[1] == Py_True;
+    SV_LOCK(self)
+    memo->store.counts.failures += (uint64_t)raises;
+    SV_UNLOCK()
+    if (outcome_form(memo, args[0], raises, &stored) != SV_OK)
+        return NULL;
+    return stored == NULL ? Py_NewRef(sv_missing) : stored;
 }
 
-/* _fail(number, flight): the load failed; end it and store nothing. */
-static PyObject *protocol_fail(PyObject *self, PyObject *const *args, Py_ssize_t count)
+/* _answer(stored) -> what the caller gets for it, or the exception that it is. */
+static PyObject *protocol_answer(PyObject *self, PyObject *stored)
 {
-    if (want("_fail", 2, count) != SV_OK)
-        return NULL;
-    settle((sv_memo *)self, args[0], args[1], NULL, ENDED | FAILURE);
-    return PyErr_Occurred() ? NULL : Py_NewRef(Py_None);
+    PyObject *answer = sv_memo_answer_steal((sv_memo *)self, Py_NewRef(stored));
+    if (answer != NULL && (((sv_memo *)self)->flags & SV_ASYNC))
+        Py_SETREF(answer, sv_ready_outcome(answer));
+    return answer;
 }
 
-/* _abandon(number, flight): the load will not end any more, or nobody may wait for it; the next caller leads anew.
- * The number stays its leader's. */
-static PyObject *protocol_abandon(PyObject *self, PyObject *const *args, Py_ssize_t count)
+/* _now() -> the time by the memo's clock, in seconds; 0.0 where answers have no end. */
+static PyObject *protocol_now(PyObject *self, PyObject *nothing)
 {
-    if (want("_abandon", 2, count) != SV_OK)
-        return NULL;
-    settle((sv_memo *)self, args[0], args[1], NULL, 0);
-    return PyErr_Occurred() ? NULL : Py_NewRef(Py_None);
+    (void)nothing;
+    const sv_ledger *ledger = ((sv_memo *)self)->store.ledger;
+    uint64_t now;
+    if (ledger == NULL)
+        return PyFloat_FromDouble(0.0);
+    return sv_ledger_now_precisely(ledger, &now) != SV_OK ? NULL : PyFloat_FromDouble(sv_ledger_seconds(ledger, now));
+}
+
+/* cache_invalidate_tags(*tags, soft=False) */
+static PyObject *cache_invalidate_tags(PyObject *self, PyObject *const *args, Py_ssize_t positional, PyObject *kwnames)
+{
+    sv_store *store = &((sv_memo *)self)->store;
+    int soft = 0;
+    if (kwnames != NULL && PyTuple_GET_SIZE(kwnames) > 0) {
+        if (PyTuple_GET_SIZE(kwnames) != 1 ||
+            PyUnicode_CompareWithASCIIString(PyTuple_GET_ITEM(kwnames, 0), "soft") != 0)
+            return PyErr_Format(PyExc_TypeError, "cache_invalidate_tags() takes tags and soft=, not %R=",
+                                PyTuple_GET_ITEM(kwnames, 0));
+        soft = PyObject_IsTrue(args[positional]);
+        if (soft < 0)
+            return NULL;
+    }
+    PyObject *tags = PyTuple_New(positional), *done = NULL;
+    for (Py_ssize_t i = 0; tags != NULL && i < positional; i++)
+        PyTuple_SET_ITEM(tags, i, Py_NewRef(args[i]));
+    if (tags != NULL && sv_want_tags(tags) == SV_OK)
+        done = sv_store_invalidate_tags(self, store, tags, soft) == SV_OK ? Py_NewRef(Py_None) : NULL;
+    Py_XDECREF(tags);
+    return done;
 }
 
 /* _alone() -> fences: count a load that nobody can join. */
@@ -355,7 +298,7 @@ static PyObject *protocol_alone(PyObject *self, PyObject *nothing)
 static PyObject *protocol_keep(PyObject *self, PyObject *const *args, Py_ssize_t count)
 {
     sv_memo *memo = (sv_memo *)self;
-    if (want("_keep", 4, count) != SV_OK)
+    if (sv_want("_keep", 4, count) != SV_OK)
         return NULL;
     PyObject *key = args[0];
     sv_asked asked;
@@ -366,6 +309,8 @@ static PyObject *protocol_keep(PyObject *self, PyObject *const *args, Py_ssize_t
         return NULL;
     PyObject *stored, *consumed;
     sv_pouch pouch;
+    sv_line lines, *line = sv_memo_line(memo, &lines);
+    asked.now = line == NULL ? 0 : line->now;
     SV_POUCH_EMPTY(&pouch);
     if (outcome_form(memo, args[1], raises, &stored) != SV_OK)
         return NULL;
@@ -374,7 +319,7 @@ static PyObject *protocol_keep(PyObject *self, PyObject *const *args, Py_ssize_t
     memo->store.counts.failures += (uint64_t)raises;
     status = stored == NULL ? 1 : sv_memo_find_or_key_locked(memo, &asked, &handle, &consumed);
     if (status == 0 && memo->store.fences == fences) {
-        status = sv_store_insert(&memo->store, consumed, asked.hash, stored, NULL, &pouch);
+        status = sv_store_insert(&memo->store, consumed, asked.hash, stored, line, &pouch);
         if (status == SV_OK)
             consumed = stored = NULL;
     } else if (status == 1) {
@@ -479,11 +424,18 @@ static PyMethodDef memoized_methods[] = {
      "A hashable that is equal for two calls whenever they share one result."},
     {"cache_stats", cache_stats, METH_NOARGS,
      "cache_stats($self, /)\n--\n\nWhat happened since the start or the last cache_clear(), as samovar.Stats."},
-    {"_join", VERB(protocol_join), METH_FASTCALL, NULL},
-    {"_again", VERB(protocol_again), METH_FASTCALL, NULL},
-    {"_settle", VERB(protocol_settle), METH_FASTCALL, NULL},
-    {"_fail", VERB(protocol_fail), METH_FASTCALL, NULL},
-    {"_abandon", VERB(protocol_abandon), METH_FASTCALL, NULL},
+    {"cache_invalidate_tags", VERB(cache_invalidate_tags), METH_FASTCALL | METH_KEYWORDS,
+     "cache_invalidate_tags(*tags, soft=False): every result that carries one of these tags is wrong from now on, or "
+     "stale if soft. O(1) for each tag. A load of such a result that runs now is not stored."},
+    {"_join", VERB(memo_join), METH_FASTCALL, NULL},
+    {"_refresh_begin", VERB(memo_refresh_begin), METH_FASTCALL, NULL},
+    {"_settle", VERB(memo_settle), METH_FASTCALL, NULL},
+    {"_drop", VERB(memo_drop), METH_FASTCALL, NULL},
+    {"_abandon", VERB(memo_abandon), METH_FASTCALL, NULL},
+    {"_recheck", VERB(memo_recheck), METH_FASTCALL, NULL},
+    {"_form", VERB(protocol_form), METH_FASTCALL, NULL},
+    {"_answer", protocol_answer, METH_O, NULL},
+    {"_now", protocol_now, METH_NOARGS, NULL},
     {"_alone", protocol_alone, METH_NOARGS, NULL},
     {"_keep", VERB(protocol_keep), METH_FASTCALL, NULL},
     {NULL, NULL, 0, NULL},

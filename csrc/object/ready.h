@@ -17,6 +17,8 @@ typedef struct sv_ready {
     int raises;
 } sv_ready;
 
+#define SV_REMEMBERED_ERROR 2 /* `raises` of an exception that a memo of a plain function remembers */
+
 extern PyTypeObject *sv_ready_type;
 int sv_ready_setup(void);
 

@@ -57,6 +57,7 @@ typedef struct sv_store {
     uint64_t last_serial;
     sv_load *loads;
     sv_policy *policy;   /* NULL when unbounded and without a ledger */
+    int rules;           /* of comparing keys: SV_TYPED, SV_ALIKE */
     sv_ledger *ledger;   /* NULL: entries have no lifetimes, weights or tags, and nobody is told when they leave */
 } sv_store;
 

@@ -3,9 +3,8 @@
 int sv_visit_begin(sv_store *store, sv_visit *visit, PyObject *const *key, int precisely)
 {
     SV_POUCH_EMPTY(&visit->pouch);
-    visit->asked = (sv_asked){.values = key, .count = 1, .bare = 1, .rules = SV_ALIKE};
     visit->now = 0;
-    if (sv_hash_of(*key, &visit->asked.hash) != SV_OK)
+    if (sv_asked_reread(&visit->asked, (PyObject **)key, store->rules) != SV_OK)
         return SV_RAISED;
     const sv_ledger *ledger = store->ledger;
     if (ledger == NULL || (!precisely && !ledger->dated))
@@ -101,6 +100,26 @@ int sv_terms_of(const sv_ledger *ledger, PyObject *fresh, sv_terms *terms)
         return sv_terms_read(fresh, terms);
     *terms = ledger->terms;
     return SV_OK;
+}
+
+int sv_store_invalidate_tags(PyObject *owner, sv_store *store, PyObject *tags, int soft)
+{
+    sv_ledger *ledger = store->ledger;
+    uint64_t now;
+    int status;
+    if (ledger == NULL)
+        return SV_OK;
+    if (sv_ledger_now_precisely(ledger, &now) != SV_OK)
+        return SV_RAISED;
+    SV_LOCK(owner)
+    status = sv_tags_invalidate(&ledger->tags, tags, soft, now, sv_store_oldest_load(store));
+    if (status == SV_OK && !soft && ledger->tagged != NULL)
+        ledger->unswept = store->slab.used;
+    if (status == SV_OK)
+        sv_store_sweep(store, now, SV_STEPS);
+    SV_UNLOCK()
+    sv_store_see_off(owner, store);
+    return status;
 }
 
 int sv_want(const char *verb, Py_ssize_t wanted, Py_ssize_t given)

@@ -39,6 +39,10 @@ void sv_line_end_locked(sv_line *line);
 /* The weight of an entry: `given` (an int, or None), or what the weigher says, or 1. SV_OK or SV_RAISED. */
 int sv_weight_of(sv_ledger *ledger, PyObject *key, PyObject *value, PyObject *given, uint32_t *weight);
 
+/* Declare the entries with these tags (a tuple of exact str) wrong, or stale if `soft`: a whole operation by itself, to
+ * be called with nothing locked. Nothing happens where there is no ledger. SV_OK or SV_RAISED. */
+int sv_store_invalidate_tags(PyObject *owner, sv_store *store, PyObject *tags, int soft);
+
 /* Exactly so many arguments; and tags that are None or a tuple of exact str. SV_OK or SV_RAISED. */
 int sv_want(const char *verb, Py_ssize_t wanted, Py_ssize_t given);
 int sv_want_tags(PyObject *tags);

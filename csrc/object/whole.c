@@ -155,21 +155,9 @@ static PyObject *cache_clear(PyObject *self, PyObject *nothing)
 /* _invalidate_tags(tags, soft) */
 static PyObject *cache_invalidate_tags(PyObject *self, PyObject *const *args, Py_ssize_t count)
 {
-    sv_store *store = store_of(self);
-    uint64_t now;
-    int status, soft;
-    if (sv_want("_invalidate_tags", 2, count) != SV_OK || args[0] == Py_None || sv_want_tags(args[0]) != SV_OK ||
-        sv_ledger_now_precisely(store->ledger, &now) != SV_OK)
+    if (sv_want("_invalidate_tags", 2, count) != SV_OK || args[0] == Py_None || sv_want_tags(args[0]) != SV_OK)
         return NULL;
-    soft = args[1] == Py_True;
-    SV_LOCK(self)
-    status = sv_tags_invalidate(&store->ledger->tags, args[0], soft, now, sv_store_oldest_load(store));
-    if (status == SV_OK && !soft && store->ledger->tagged != NULL)
-        store->ledger->unswept = store->slab.used;
-    if (status == SV_OK)
-        sv_store_sweep(store, now, SV_STEPS);
-    SV_UNLOCK()
-    sv_store_see_off(self, store);
+    int status = sv_store_invalidate_tags(self, store_of(self), args[0], args[1] == Py_True);
     return status == SV_OK ? Py_NewRef(Py_None) : NULL;
 }
 

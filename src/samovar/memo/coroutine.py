@@ -9,6 +9,7 @@ import asyncio
 import threading
 
 from .._base.flight import ABANDONED, CIRCLE, ENDED, Flight, bodies, running_loop
+from .._core import HIT, LEAD, MISSING
 
 
 async def _run(flight, fn, args, kwargs):
@@ -18,15 +19,22 @@ async def _run(flight, fn, args, kwargs):
         try:
             value = await fn(*args, **kwargs)
         except Exception as error:
-            memo._settle(number, flight, error, True)
+            _settle(memo, number, flight, memo._form(error, True))
             flight.fail(error)
         except BaseException as error:  # cancelled, interrupted, or the loop goes down: that is not about the work
-            memo._fail(number, flight)
+            memo._drop(number, flight, True)
             flight.abandon(error)
             raise
         else:
-            memo._settle(number, flight, value, False)
+            _settle(memo, number, flight, memo._form(value, False))
             flight.land(value)
+
+
+def _settle(memo, number, flight, stored):
+    if stored is MISSING:
+        memo._drop(number, flight, False)
+    else:
+        memo._settle(number, flight, stored, None, None, None, 0.0)
 
 
 def _outcome(flight):
@@ -53,10 +61,11 @@ async def load(memo, fn, key, args, kwargs):
     if loop is None or not memo._coalesce:
         return await _alone(memo, fn, key, args, kwargs)
     while True:
-        number, flight = memo._join(key, Flight(memo, loop, threading.get_ident()))
-        if number == -2:
-            return await flight
-        if number >= 0:
+        mine = Flight(memo, loop, threading.get_ident())
+        role, number, flight, stored, _, _ = memo._join(key, mine, id(mine), None, 0.0)
+        if role == HIT:
+            return memo._answer(stored)
+        if role == LEAD:
             return await _lead(flight, number, loop, fn, args, kwargs)
         told = await flight.wait_async()
         if told == CIRCLE:
@@ -71,7 +80,7 @@ async def refresh(memo, fn, key, args, kwargs):
     """What `cache_refresh` of a memoized `async def` returns."""
     loop = running_loop()
     flight = Flight(memo, loop, None if loop is None else threading.get_ident())
-    number = memo._again(key, flight)
+    number, _, _, _ = memo._refresh_begin(key, flight, id(flight))
     if loop is not None:
         return await _lead(flight, number, loop, fn, args, kwargs)
     flight.number = number
