@@ -8,17 +8,31 @@ static sv_store *store_of(PyObject *self) { return &((sv_cache *)self)->store; }
 
 /* ------------------------------------------------------------------ birth and death */
 
-static int open_store(sv_cache *cache, uint64_t maxsize, uint64_t maxweight, const sv_rule *rule)
+static int open_store(sv_store *store, uint64_t maxsize, uint64_t maxweight, const sv_rule *rule)
 {
-    uint64_t seed = (uint64_t)(uintptr_t)cache ^ sv_clock_precise();
-    if (sv_store_open(&cache->store, maxsize, rule, maxweight == SV_UNBOUNDED ? maxsize : maxweight, seed) != SV_OK)
+    uint64_t seed = (uint64_t)(uintptr_t)store ^ sv_clock_precise();
+    if (sv_store_open(store, maxsize, rule, maxweight == SV_UNBOUNDED ? maxsize : maxweight, seed) != SV_OK)
         return SV_NOMEM;
-    cache->store.rules = SV_ALIKE;
-    if (sv_store_keep_ledger(&cache->store, maxweight, seed) != SV_OK) {
-        sv_store_close(&cache->store);
+    store->rules = SV_ALIKE;
+    if (sv_store_keep_ledger(store, maxweight, seed) != SV_OK) {
+        sv_store_close(store);
         return SV_NOMEM;
     }
     return SV_OK;
+}
+
+/* Put a store in the place of one that nothing was stored in yet. The ledger stays where it is: whoever began to use the
+ * cache before may look at it. */
+static void replace_store(sv_cache *cache, sv_store *fresh)
+{
+    sv_ledger *ledger = cache->store.ledger, shell = *ledger;
+    *ledger = *fresh->ledger;
+    *fresh->ledger = shell;
+    sv_store before = cache->store;
+    before.ledger = fresh->ledger;
+    fresh->ledger = ledger;
+    cache->store = *fresh;
+    *fresh = before;
 }
 
 /* Usable before __init__ ran: unbounded, first in first out. */
@@ -29,15 +43,14 @@ static PyObject *cache_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     sv_cache *cache = (sv_cache *)type->tp_alloc(type, 0); /* zeroed */
     if (cache == NULL)
         return NULL;
-    if (open_store(cache, SV_UNBOUNDED, SV_UNBOUNDED, &sv_fifo_rule) != SV_OK) {
+    if (open_store(&cache->store, SV_UNBOUNDED, SV_UNBOUNDED, &sv_fifo_rule) != SV_OK) {
         Py_DECREF(cache);
         return PyErr_NoMemory();
     }
     return (PyObject *)cache;
 }
 
-/* One of the bounds: None, or an int from 1 up. */
-static int read_bound(const char *name, PyObject *word, uint64_t *bound)
+int sv_cache_read_bound(const char *name, PyObject *word, uint64_t *bound)
 {
     *bound = SV_UNBOUNDED;
     if (word == Py_None)
@@ -81,27 +94,22 @@ static int cache_init(PyObject *self, PyObject *args, PyObject *kwargs)
     const sv_rule *rule = sv_rule_named(eviction);
     if (rule == NULL)
         PyErr_Format(PyExc_ValueError, "eviction is %s, which is no rule's name", eviction);
-    if (rule == NULL || read_bound("maxsize", maxsize, &most) != SV_OK ||
-        read_bound("maxweight", maxweight, &heaviest) != SV_OK || want_callable("weigher", weigher) != SV_OK ||
+    if (rule == NULL || sv_cache_read_bound("maxsize", maxsize, &most) != SV_OK ||
+        sv_cache_read_bound("maxweight", maxweight, &heaviest) != SV_OK || want_callable("weigher", weigher) != SV_OK ||
         want_callable("clock", clock) != SV_OK || want_callable("on_remove", on_remove) != SV_OK ||
         sv_terms_read(fresh, &terms) != SV_OK)
         return -1;
-    if (cache->opened || cache->store.epoch != 0) {
-        PyErr_SetString(PyExc_RuntimeError, "this cache is initialised already");
-        return -1;
-    }
     if (most == SV_UNBOUNDED && heaviest == SV_UNBOUNDED)
         rule = &sv_fifo_rule; /* nothing is evicted: the order is that of coming in */
+    sv_store store;
+    int used;
     sv_histogram *hit_times = timed_hits ? sv_malloc(sizeof(sv_histogram)) : NULL;
-    sv_store_close(&cache->store);
-    if ((timed_hits && hit_times == NULL) || open_store(cache, most, heaviest, rule) != SV_OK) {
+    if ((timed_hits && hit_times == NULL) || open_store(&store, most, heaviest, rule) != SV_OK) {
         sv_free(hit_times);
-        if (open_store(cache, SV_UNBOUNDED, SV_UNBOUNDED, &sv_fifo_rule) != SV_OK)
-            Py_FatalError("no memory for a cache, not even an empty one");
         PyErr_NoMemory();
         return -1;
     }
-    sv_ledger *ledger = cache->store.ledger;
+    sv_ledger *ledger = store.ledger;
     ledger->terms = terms;
     ledger->clock = kept(clock);
     ledger->on_remove = kept(on_remove);
@@ -109,13 +117,23 @@ static int cache_init(PyObject *self, PyObject *args, PyObject *kwargs)
     ledger->hit_times = hit_times;
     if (timed_hits)
         sv_histogram_clear(hit_times);
-    cache->timed_hits = timed_hits;
-    if (on_remove == Py_None && heaviest == SV_UNBOUNDED && clock == Py_None && !sv_terms_need_a_stay(&terms))
-        cache->plain = sv_terms_have_an_end(&terms) ? SV_WITH_AN_END : SV_JUST_A_VALUE;
-    if (most != SV_UNBOUNDED || heaviest != SV_UNBOUNDED)
-        sv_diary_open(&cache->diary, most == SV_UNBOUNDED ? UINT32_MAX / 64 : most, (uint64_t)(uintptr_t)cache);
-    cache->opened = 1;
-    return 0;
+    int plain = on_remove == Py_None && heaviest == SV_UNBOUNDED && clock == Py_None && !sv_terms_need_a_stay(&terms);
+    SV_LOCK(self)
+    used = cache->opened || cache->store.epoch != 0;
+    if (!used) {
+        replace_store(cache, &store);
+        cache->timed_hits = timed_hits;
+        if (plain)
+            cache->plain = sv_terms_have_an_end(&terms) ? SV_WITH_AN_END : SV_JUST_A_VALUE;
+        if (most != SV_UNBOUNDED || heaviest != SV_UNBOUNDED)
+            sv_diary_open(&cache->diary, most == SV_UNBOUNDED ? UINT32_MAX / 64 : most, (uint64_t)(uintptr_t)cache);
+        cache->opened = 1;
+    }
+    SV_UNLOCK()
+    sv_store_close(&store); /* the one that is not needed */
+    if (used)
+        PyErr_SetString(PyExc_RuntimeError, "this cache is initialised already");
+    return used ? -1 : 0;
 }
 
 static int cache_traverse(PyObject *self, visitproc visit, void *arg)
@@ -132,9 +150,7 @@ static int cache_clear_references(PyObject *self)
         return 0;
     sv_store_clear(store, &spill); /* without memory: the entries stay until the end */
     Py_CLEAR(spill.on_remove);     /* garbage is not told */
-    Py_CLEAR(store->ledger->on_remove);
-    Py_CLEAR(store->ledger->weigher);
-    Py_CLEAR(store->ledger->clock);
+    sv_store_let_go(store);
     sv_spill_drop(&spill);
     return 0;
 }

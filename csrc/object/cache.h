@@ -29,6 +29,9 @@ typedef struct sv_cache {
 } sv_cache;
 
 extern PyTypeObject *sv_cache_type;
+
+/* One of the bounds: None, or an int from 1 up. SV_OK or SV_RAISED. */
+int sv_cache_read_bound(const char *name, PyObject *word, uint64_t *bound);
 int sv_cache_setup(void);
 
 /* Give a subclass the methods of mapping.c as its own: the interpreter calls a method faster on an instance of the very

@@ -27,6 +27,13 @@
 #define SV_UNLOCK() }
 #endif
 
+/* A number that others may write at this moment, read without the lock: as it was or as it is. */
+#if defined(Py_GIL_DISABLED) && (defined(__GNUC__) || defined(__clang__))
+#define SV_GLANCE(place) __atomic_load_n(&(place), __ATOMIC_RELAXED)
+#else
+#define SV_GLANCE(place) (place)
+#endif
+
 /* A mutex for what is shared by all flights of the process. Nothing that can block or run Python happens inside. */
 #ifdef Py_GIL_DISABLED
 typedef PyMutex sv_mutex;

@@ -36,23 +36,59 @@ static void tell_and_drop(leaver *one)
     Py_XDECREF(one->value);
 }
 
+/* An on_remove that always takes somebody else out never comes to its end: after so many more than there were at the
+ * beginning, the next operation goes on with it. */
+#define MORE_THAN_THERE_WERE 1000u
+
+/* 1; 0 when this thread is seeing off already, or there is no memory to remember that it is. */
+static int enter_seer_locked(sv_ledger *ledger, uint64_t thread)
+{
+    if (ledger->seers_born != sv_fork_generation) { /* the other threads were left behind in the parent */
+        ledger->seers_count = 0;
+        ledger->seers_born = sv_fork_generation;
+    }
+    for (uint32_t place = 0; place < ledger->seers_count; place++)
+        if (ledger->seers[place] == thread)
+            return 0;
+    if (ledger->seers_count == ledger->seers_room) {
+        uint32_t room = ledger->seers_room + 4;
+        uint64_t *seers = sv_realloc(ledger->seers, room * sizeof(uint64_t));
+        if (seers == NULL)
+            return 0;
+        ledger->seers = seers;
+        ledger->seers_room = room;
+    }
+    ledger->seers[ledger->seers_count++] = thread;
+    return 1;
+}
+
+static void leave_seer_locked(sv_ledger *ledger, uint64_t thread)
+{
+    for (uint32_t place = 0; place < ledger->seers_count; place++)
+        if (ledger->seers[place] == thread) {
+            ledger->seers[place] = ledger->seers[--ledger->seers_count];
+            return;
+        }
+}
+
 SV_NOINLINE void sv_store_see_off_slowly(PyObject *owner, sv_store *store)
 {
     PyObject *raised = PyErr_Occurred() ? sv_raised_take() : NULL;
-    int mine = 0, more;
-    uint32_t in_this_process = sv_fork_generation + 1;
+    uint64_t thread = sv_thread_number(), most = 0;
+    int inside = 0, more;
     leaver one;
     Py_INCREF(owner);
     do {
         SV_LOCK(owner)
         sv_ledger *ledger = store->ledger;
-        more = (mine || ledger->seeing_off != in_this_process) && next_leaver_locked(store, &one);
-        if (more)
-            ledger->seeing_off = in_this_process;
-        else if (mine)
-            ledger->seeing_off = 0;
+        if (!inside && ledger->departed != SV_NONE && enter_seer_locked(ledger, thread)) {
+            inside = 1;
+            most = (uint64_t)ledger->departed_count + MORE_THAN_THERE_WERE;
+        }
+        more = inside && most-- > 0 && next_leaver_locked(store, &one);
+        if (inside && !more)
+            leave_seer_locked(ledger, thread);
         SV_UNLOCK()
-        mine = more;
         if (more)
             tell_and_drop(&one);
     } while (more);

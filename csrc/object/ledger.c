@@ -5,7 +5,6 @@
 PyObject *sv_cause_names[SV_CAUSES];
 static const char *const causes[SV_CAUSES] = {"evicted", "expired", "replaced", "deleted", "invalidated", "cleared"};
 
-#define MANUAL_START (UINT64_C(1) << 62) /* a user's clock may show less than zero */
 #define LONGEST (UINT64_C(1) << 61)      /* 73 years are for ever */
 
 int sv_ledger_setup(void)
@@ -41,6 +40,9 @@ void sv_ledger_close(sv_ledger *ledger)
     sv_ledger_forget(ledger);
     sv_wheel_close(&ledger->wheel);
     sv_tags_close(&ledger->tags);
+    sv_free(ledger->seers);
+    ledger->seers = NULL;
+    ledger->seers_count = ledger->seers_room = 0;
     sv_free(ledger->load_times);
     sv_free(ledger->hit_times);
     ledger->load_times = ledger->hit_times = NULL;
@@ -130,7 +132,7 @@ SV_NOINLINE int sv_ledger_ask_clock(const sv_ledger *ledger, uint64_t *now)
         return SV_RAISED;
     }
     Py_DECREF(answer);
-    *now = MANUAL_START + (uint64_t)(int64_t)llround(seconds * 1e9);
+    *now = SV_CLOCK_START + (uint64_t)(int64_t)llround(seconds * 1e9);
     return SV_OK;
 }
 
@@ -142,10 +144,7 @@ int sv_ledger_now_precisely(const sv_ledger *ledger, uint64_t *now)
     return SV_OK;
 }
 
-double sv_ledger_seconds(const sv_ledger *ledger, uint64_t now)
-{
-    return ledger->clock == NULL ? (double)now * 1e-9 : (double)((int64_t)now - (int64_t)MANUAL_START) * 1e-9;
-}
+double sv_ledger_seconds(uint64_t now) { return (double)((int64_t)now - (int64_t)SV_CLOCK_START) * 1e-9; }
 
 /* ------------------------------------------------------------------ arrays by handle */
 
@@ -204,6 +203,21 @@ static uint64_t lifetime(sv_ledger *ledger, const sv_terms *terms, int is_none)
     return ttl - (uint64_t)((double)ttl * share);
 }
 
+static void set_deadline(sv_ledger *ledger, sv_handle handle, uint64_t deadline, uint64_t now)
+{
+    uint32_t none = 0;
+    if (ledger->wheel.count == 0) /* an empty wheel is turned to the present: deadlines are short from there */
+        sv_wheel_next(&ledger->wheel, now, &none);
+    sv_wheel_set(&ledger->wheel, handle, deadline);
+}
+
+static void keep_dates(sv_ledger *ledger, uint64_t now)
+{
+    if (!ledger->dated)
+        ledger->dated_at = now;
+    ledger->dated = 1;
+}
+
 void sv_ledger_date(sv_ledger *ledger, sv_handle handle, const sv_terms *terms, uint64_t now, int is_none)
 {
     uint64_t fresh_until = later(now, lifetime(ledger, terms, is_none)), leaves = fresh_until;
@@ -216,13 +230,10 @@ void sv_ledger_date(sv_ledger *ledger, sv_handle handle, const sv_terms *terms, 
         uint64_t idle = later(now, terms->tti);
         leaves = idle < leaves ? idle : leaves;
     }
-    if (handle < ledger->wheel.room) {
-        uint32_t none = 0;
-        if (ledger->wheel.count == 0) /* an empty wheel is turned to the present: deadlines are short from there */
-            sv_wheel_next(&ledger->wheel, now, &none);
-        sv_wheel_set(&ledger->wheel, handle, leaves);
-    }
-    ledger->dated |= leaves != SV_NEVER || ledger->stays != NULL;
+    if (handle < ledger->wheel.room)
+        set_deadline(ledger, handle, leaves, now);
+    if (leaves != SV_NEVER || ledger->stays != NULL)
+        keep_dates(ledger, now);
 }
 
 PyObject *sv_ledger_write(sv_ledger *ledger, sv_handle handle, sv_line *line, int is_none)
@@ -231,12 +242,13 @@ PyObject *sv_ledger_write(sv_ledger *ledger, sv_handle handle, sv_line *line, in
     if (handle < ledger->stays_room)
         ledger->stays[handle].cost = line->cost;
     if (SV_UNLIKELY(line->late > 0))
-        sv_ledger_spoil(ledger, handle, line->now - line->late);
+        sv_ledger_spoil(ledger, handle, line->late < line->now ? line->now - line->late : 0);
     if (handle >= ledger->tagged_room)
         return NULL;
     PyObject *before = ledger->tagged[handle].tags;
     ledger->tagged[handle] = (sv_tagged){.tags = line->tags, .seen = line->seen};
-    ledger->dated |= line->tags != NULL;
+    if (line->tags != NULL)
+        keep_dates(ledger, line->now);
     line->tags = NULL;
     return before;
 }
@@ -255,8 +267,8 @@ int sv_ledger_spoil(sv_ledger *ledger, sv_handle handle, uint64_t at)
         return 1;
     if (sv_wheel_reserve(&ledger->wheel, ledger->stays_room) != SV_OK)
         return 0;
-    sv_wheel_set(&ledger->wheel, handle, leaves);
-    ledger->dated = 1;
+    set_deadline(ledger, handle, leaves, at);
+    keep_dates(ledger, at);
     return 1;
 }
 
@@ -331,7 +343,7 @@ void sv_ledger_depart(sv_ledger *ledger, sv_slab *slab, sv_handle handle, sv_cau
 
 const char *sv_ledger_check(const sv_ledger *ledger, const sv_slab *slab)
 {
-    uint64_t weight = 0;
+    uint64_t weight = 0, carried = 0;
     uint32_t departed = 0;
     for (uint32_t handle = SV_SENTINELS; handle < ledger->weights_room; handle++)
         weight += ledger->weights[handle];
@@ -347,5 +359,16 @@ const char *sv_ledger_check(const sv_ledger *ledger, const sv_slab *slab)
     for (uint32_t handle = slab->used; handle < ledger->tagged_room; handle++)
         if (ledger->tagged[handle].tags != NULL)
             return "a box that was never used has tags";
-    return NULL;
+    for (sv_handle handle = SV_SENTINELS; handle < slab->used; handle++) {
+        if (handle < ledger->tagged_room && ledger->tagged[handle].tags != NULL)
+            carried += (uint64_t)PyTuple_GET_SIZE(ledger->tagged[handle].tags);
+        int has_line = sv_wheel_deadline(&ledger->wheel, handle) != SV_NEVER ||
+                       (handle < ledger->tagged_room && ledger->tagged[handle].tags != NULL) ||
+                       (handle < ledger->weights_room && ledger->weights[handle] != 0);
+        if (has_line && slab->boxes[handle].value == NULL)
+            return "what has no value has a line";
+        if (!ledger->dated && sv_ledger_fresh_until(ledger, handle) != SV_NEVER)
+            return "an entry has an end, and readers do not look";
+    }
+    return sv_tags_check(&ledger->tags, carried);
 }

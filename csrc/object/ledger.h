@@ -13,8 +13,8 @@
  *
  * An entry that leaves is taken out of the index, the order and the wheel at once, and departs: its box joins a chain
  * and keeps key, value and cause. When the operation is over and nothing is locked, `sv_store_see_off` tells the
- * owner's on_remove and drops the references, one after another, from one place at a time: an on_remove or a __del__
- * that comes back to the store makes the chain longer, not the stack deeper.
+ * owner's on_remove and drops the references, one after another. A thread that does so already does not do it again
+ * further in: an on_remove or a __del__ that comes back to the store makes the chain longer, not the stack deeper.
  *
  * The caller holds the lock of the store's owner, and has read the clock (`sv_ledger_now`) before taking it.
  */
@@ -58,10 +58,13 @@ typedef struct sv_ledger {
     uint32_t *weights;
     uint32_t stays_room, tagged_room, weights_room;
     int dated;            /* an entry had a deadline or a tag: whoever reads must look */
+    uint64_t dated_at;    /* the time when that began */
     uint64_t weight, maxweight;
     sv_handle departed, departed_last;
     uint32_t departed_count;
-    uint32_t seeing_off;  /* somebody drains the chain, in the process of this fork generation + 1 */
+    uint32_t seers_count, seers_room;
+    uint32_t seers_born;  /* the fork generation that the seers belong to */
+    uint64_t *seers;      /* numbers of the threads that are seeing off */
     uint32_t unswept;     /* boxes below this have not been looked at since the last invalidation of tags */
     uint64_t gone[SV_CAUSES];
     uint64_t stale_hits;
@@ -113,7 +116,14 @@ SV_INLINE int sv_ledger_now(const sv_ledger *ledger, uint64_t *now)
 int sv_ledger_now_precisely(const sv_ledger *ledger, uint64_t *now);
 
 /* A time as the ledger's clock shows it. */
-double sv_ledger_seconds(const sv_ledger *ledger, uint64_t now);
+double sv_ledger_seconds(uint64_t now);
+
+/* The time of somebody who did not ask for it, because nothing was dated: since then somebody else, or a key's __eq__,
+ * stored the first entry that is. The lock is held, so a user's clock cannot be asked. */
+SV_INLINE uint64_t sv_ledger_late_now(const sv_ledger *ledger)
+{
+    return ledger->clock == NULL ? sv_clock_precise() : ledger->dated_at;
+}
 
 /* Is this deadline reached? Makes `now` precise when that decides. */
 SV_INLINE int sv_ledger_is_past(const sv_ledger *ledger, uint64_t deadline, uint64_t *now)

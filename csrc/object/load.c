@@ -21,8 +21,11 @@ static int look_locked(sv_memo *memo, const sv_asked *asked, PyObject **value)
     uint64_t moves = store->moves;
     int absent;
     sv_handle handle = sv_index_home(&store->index, store->slab.boxes, asked->hash, &absent);
-    if (absent)
+    if (absent) {
+        if (store->ledger != NULL) /* those who miss let go what is due; a hit may leave it to them */
+            sv_store_sweep(store, asked->now, SV_STEPS);
         return 0;
+    }
     int found = handle == SV_NONE ? 0 : sv_asked_equals(asked, store->slab.boxes[handle].key);
     if (SV_UNLIKELY(found < 0))
         return SV_RAISED;

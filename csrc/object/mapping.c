@@ -44,7 +44,8 @@ static SV_NEVER_INLINE int look_thoroughly(PyObject *self, PyObject *const *key,
     return found;
 }
 
-/* Whether nothing is due that a reader would have to let go, by the coarse clock; a user's clock has to be asked. */
+/* Whether nothing is due that a reader would have to let go, by the coarse clock; a user's clock has to be asked. Under
+ * the lock. */
 SV_INLINE int is_quiet(const sv_ledger *ledger, uint64_t *now)
 {
     if (SV_LIKELY(!ledger->dated))
@@ -64,13 +65,16 @@ SV_INLINE int look_quickly(PyObject *self, PyObject *key, PyObject **value, int 
     sv_store *store = &cache->store;
     uint64_t hash, now = 0;
     int found = -1;
-    if (SV_UNLIKELY(!sv_hash_quickly(key, &hash)) || SV_UNLIKELY(!is_quiet(store->ledger, &now)))
+    if (SV_UNLIKELY(!sv_hash_quickly(key, &hash)))
         return -1;
     SV_LOCK(self)
     int absent = 0;
-    sv_handle handle = sv_index_guess(&store->index, store->slab.boxes, hash);
-    if (SV_UNLIKELY(handle == SV_NONE))
-        handle = sv_index_home(&store->index, store->slab.boxes, hash, &absent);
+    sv_handle handle = SV_NONE;
+    if (SV_LIKELY(is_quiet(store->ledger, &now))) {
+        handle = sv_index_guess(&store->index, store->slab.boxes, hash);
+        if (SV_UNLIKELY(handle == SV_NONE))
+            handle = sv_index_home(&store->index, store->slab.boxes, hash, &absent);
+    }
     if (handle != SV_NONE) {
         const sv_box *box = &store->slab.boxes[handle];
         if ((box->key == key || sv_equal_quickly(box->key, key) == 1) && SV_LIKELY(box->value != NULL) &&
@@ -198,10 +202,11 @@ static PyObject *cache_get_many(PyObject *self, PyObject *keys)
     PyObject *asked = PySequence_Tuple(keys), *found = PyDict_New(); /* a tuple of our own: nobody shortens it */
     for (Py_ssize_t i = 0; asked != NULL && found != NULL && i < PyTuple_GET_SIZE(asked); i++) {
         PyObject *value, **key = &((PyTupleObject *)asked)->ob_item[i];
-        if (i % AHEAD == 0 && cache_of(self)->store.slab.used > SV_FAR_BOXES) {
+        if (i % AHEAD == 0) {
             Py_ssize_t left = PyTuple_GET_SIZE(asked) - i;
             SV_LOCK(self)
-            fetch_ahead(&cache_of(self)->store, key, left < AHEAD ? left : AHEAD);
+            if (cache_of(self)->store.slab.used > SV_FAR_BOXES)
+                fetch_ahead(&cache_of(self)->store, key, left < AHEAD ? left : AHEAD);
             SV_UNLOCK()
         }
         int there = ask(self, key, &value);
@@ -301,7 +306,7 @@ static int put(PyObject *self, PyObject *const *key, PyObject *value, const sv_t
     sv_handle handle;
     uint32_t weight;
     int found, status = SV_OK, stored = 1;
-    int with_time = sv_terms_have_an_end(terms) || store->ledger->dated;
+    int with_time = sv_terms_have_an_end(terms) || tags != Py_None || SV_GLANCE(store->ledger->dated);
     if (sv_visit_begin(store, &visit, key, with_time) != SV_OK ||
         sv_weight_of(store->ledger, *key, value, given_weight, &weight) != SV_OK)
         return SV_RAISED;
@@ -377,15 +382,16 @@ static SV_NEVER_INLINE int put_quickly(PyObject *self, PyObject *key, PyObject *
     sv_pouch pouch;
     uint64_t hash;
     int status = 0, absent = 0;
-    if (!cache_of(self)->plain || store->refreshing > 0 || !sv_hash_quickly(key, &hash))
+    if (!cache_of(self)->plain || !sv_hash_quickly(key, &hash))
         return 0;
+    SV_POUCH_EMPTY(&pouch);
+    SV_LOCK(self)
     if (cache_of(self)->plain == SV_WITH_AN_END || ledger->dated) {
         lines.now = sv_clock_precise();
         line = &lines;
     }
-    SV_POUCH_EMPTY(&pouch);
-    SV_LOCK(self)
-    if (SV_LIKELY(ledger->tagged == NULL && ledger->stays == NULL && ledger->wheel.due > lines.now)) {
+    if (SV_LIKELY(store->refreshing == 0 && ledger->tagged == NULL && ledger->stays == NULL &&
+                  ledger->wheel.due > lines.now)) {
         sv_handle handle = sv_index_guess(&store->index, store->slab.boxes, hash);
         if (SV_UNLIKELY(handle == SV_NONE))
             handle = sv_index_home(&store->index, store->slab.boxes, hash, &absent);

@@ -137,7 +137,7 @@ sv_line *sv_memo_line(const sv_memo *memo, sv_line *line)
     PyObject *raised = ledger->clock != NULL && PyErr_Occurred() ? sv_raised_take() : NULL;
     if (sv_ledger_now_precisely(ledger, &line->now) != SV_OK) { /* the clock failed: the value has no time at all */
         PyErr_WriteUnraisable(ledger->clock);
-        line->now = ledger->wheel.time;
+        line->now = 0;
     }
     if (raised != NULL)
         sv_raised_put_steal(raised);
@@ -375,12 +375,14 @@ static PyObject *call_timed(PyObject *self, PyObject *const *args, size_t nargsf
     PyObject *value = NULL;
     uint64_t hash, now;
     if (SV_UNLIKELY(PyVectorcall_NARGS(nargsf) != 1 + memo->skip || kwnames != NULL || ledger->clock != NULL) ||
-        SV_UNLIKELY(!sv_hash_quickly(args[memo->skip], &hash)) ||
-        SV_UNLIKELY((now = sv_clock_coarse()) >= ledger->wheel.due))
+        SV_UNLIKELY(!sv_hash_quickly(args[memo->skip], &hash)))
         return call_other(memo, args, nargsf, kwnames);
+    now = sv_clock_coarse();
     SV_LOCK(self)
     PyObject *key = args[memo->skip];
-    sv_handle handle = sv_index_guess(&store->index, store->slab.boxes, hash);
+    sv_handle handle = SV_NONE;
+    if (SV_LIKELY(now < ledger->wheel.due))
+        handle = sv_index_guess(&store->index, store->slab.boxes, hash);
     if (SV_LIKELY(handle != SV_NONE)) {
         const sv_box *box = &store->slab.boxes[handle];
         if ((box->key == key || sv_equal_quickly(box->key, key) == 1) && box->value != NULL &&
@@ -529,6 +531,7 @@ int sv_memo_clear(PyObject *self)
     Py_CLEAR(memo->copy);
     Py_CLEAR(memo->dict);
     sv_spill_drop(&spill);
+    sv_store_let_go(&memo->store);
     return 0;
 }
 

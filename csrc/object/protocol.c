@@ -68,7 +68,8 @@ static int is_early(const sv_store *store, sv_handle handle, uint64_t now, doubl
     if (gap <= 0 || ledger == NULL || handle >= ledger->stays_room || ledger->stays[handle].fresh_until == SV_NEVER)
         return 0;
     const sv_stay *stay = &ledger->stays[handle];
-    return stay->load == 0 && (double)(stay->fresh_until - now) * 1e-9 <= (double)stay->cost * gap;
+    return (double)(stay->fresh_until - now) * 1e-9 <= (double)stay->cost * gap &&
+           sv_store_renewal(store, handle) == SV_NO_LOAD;
 }
 
 static int join_fresh(sv_store *store, sv_handle handle, const sv_visit *visit, PyObject *const *args, uint64_t leader,
@@ -159,6 +160,8 @@ static int terms_of(const sv_store *store, PyObject *fresh, sv_terms *terms)
     return SV_OK;
 }
 
+static int is_dated(const sv_store *store) { return store->ledger != NULL && SV_GLANCE(store->ledger->dated); }
+
 PyObject *sv_protocol_join(PyObject *owner, sv_store *store, PyObject *const *args, Py_ssize_t count)
 {
     sv_visit visit;
@@ -169,7 +172,7 @@ PyObject *sv_protocol_join(PyObject *owner, sv_store *store, PyObject *const *ar
         return NULL;
     uint64_t leader = PyLong_AsUnsignedLongLongMask(args[2]);
     double gap = PyFloat_AsDouble(args[4]);
-    if (PyErr_Occurred() || sv_visit_begin(store, &visit, args, store->ledger != NULL && store->ledger->dated) != SV_OK)
+    if (PyErr_Occurred() || sv_visit_begin(store, &visit, args, is_dated(store)) != SV_OK)
         return NULL;
     SV_LOCK(owner)
     status = join_locked(store, &visit, args, leader, &terms, gap, &joined);
@@ -193,7 +196,7 @@ PyObject *sv_protocol_refresh_begin(PyObject *owner, sv_store *store, PyObject *
     if (sv_want("_refresh_begin", 3, count) != SV_OK)
         return NULL;
     uint64_t leader = PyLong_AsUnsignedLongLongMask(args[2]);
-    if (PyErr_Occurred() || sv_visit_begin(store, &visit, args, store->ledger != NULL && store->ledger->dated) != SV_OK)
+    if (PyErr_Occurred() || sv_visit_begin(store, &visit, args, is_dated(store)) != SV_OK)
         return NULL;
     SV_LOCK(owner)
     status = sv_visit_find_locked(store, &visit, &handle);
@@ -249,7 +252,7 @@ static int weigh(PyObject *owner, sv_store *store, PyObject *const *args, uint32
     PyObject *key = NULL;
     uint32_t number;
     *weight = 1;
-    if (store->ledger == NULL || store->ledger->maxweight == SV_UNBOUNDED)
+    if (store->ledger == NULL || SV_GLANCE(store->ledger->maxweight) == SV_UNBOUNDED)
         return SV_OK;
     SV_LOCK(owner)
     const sv_load *load = led_by(store, args[0], args[1], &number);
@@ -299,8 +302,12 @@ static int settle_locked(sv_store *store, PyObject *const *args, const sv_terms 
     }
     const sv_load *load = led_by(store, args[0], args[1], &number);
     if (load != NULL) {
-        int keep = !ledger || (weight <= store->ledger->maxweight &&
-                               !sv_tags_fence(&store->ledger->tags, args[4], load->begun));
+        int keep = !ledger || !sv_tags_fence(&store->ledger->tags, args[4], load->begun);
+        if (keep && ledger && weight > store->ledger->maxweight) {
+            keep = 0;
+            if (load->handle != SV_NONE) /* as for a value that is set: the old one is wrong, and goes all the same */
+                sv_store_remove(store, load->handle, SV_REPLACED, &visit->pouch);
+        }
         line.seen = load->begun;
         line.cost = (float)cost;
         if (ledger)
@@ -329,7 +336,8 @@ PyObject *sv_protocol_settle(PyObject *owner, sv_store *store, PyObject *const *
     SV_POUCH_EMPTY(&visit.pouch);
     if (PyErr_Occurred() || sv_want_tags(args[4]) != SV_OK || terms_of(store, args[3], &terms) != SV_OK ||
         weigh(owner, store, args, &weight) != SV_OK ||
-        (store->ledger != NULL && (store->ledger->dated || sv_terms_have_an_end(&terms)) &&
+        (store->ledger != NULL &&
+         (SV_GLANCE(store->ledger->dated) || sv_terms_have_an_end(&terms) || args[4] != Py_None) &&
          sv_ledger_now_precisely(store->ledger, &visit.now) != SV_OK)) {
         PyObject *raised = sv_raised_take();
         drop(owner, store, args, 1, 1); /* the leader has nothing else to say: nobody may wait for it any more */

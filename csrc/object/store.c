@@ -160,10 +160,29 @@ static void make_room(sv_store *store, uint64_t newcomer, uint32_t more, uint32_
     }
 }
 
+/* Boxes that can be taken without memory. */
+static uint32_t spare_boxes(const sv_store *store)
+{
+    return store->slab.capacity - SV_SENTINELS - store->slab.live;
+}
+
+/* Room for one more box, and for each load that renews an entry one in which that entry can depart. Without memory for
+ * these such a load is fenced off when its entry leaves. */
+static SV_NOINLINE int reserve_boxes(sv_store *store)
+{
+    while (spare_boxes(store) < store->refreshing + 2u) {
+        int status = sv_slab_reserve_slow(&store->slab);
+        if (status != SV_OK)
+            return spare_boxes(store) > 0 ? SV_OK : status;
+    }
+    return SV_OK;
+}
+
 /* Room for one more box and one more index slot, and in the side arrays of rule and ledger. */
 static int reserve(sv_store *store, const sv_line *line)
 {
-    int status = sv_slab_reserve(&store->slab);
+    int status = SV_LIKELY(store->refreshing == 0 || store->ledger == NULL) ? sv_slab_reserve(&store->slab)
+                                                                            : reserve_boxes(store);
     if (SV_LIKELY(status == SV_OK))
         status = sv_index_reserve(&store->index);
     if (SV_UNLIKELY(status == SV_OK && store->policy != NULL && store->policy->rule->reserve != NULL))
@@ -171,12 +190,6 @@ static int reserve(sv_store *store, const sv_line *line)
     if (line != NULL && status == SV_OK)
         status = sv_ledger_reserve(store->ledger, store->slab.capacity, line->terms, line->tags);
     return status;
-}
-
-/* Boxes that can be taken without memory. */
-static uint32_t spare_boxes(const sv_store *store)
-{
-    return store->slab.capacity - SV_SENTINELS - store->slab.live;
 }
 
 /* While the index grows, an insertion moves other entries too. */
@@ -397,8 +410,15 @@ void sv_store_fence_off(sv_store *store, sv_handle handle, sv_pouch *pouch)
 
 uint32_t sv_store_renewal(const sv_store *store, sv_handle handle)
 {
-    sv_stay *stay = stay_of(store, handle);
-    return stay == NULL ? SV_NO_LOAD : stay->load - 1;
+    const sv_stay *stay = stay_of(store, handle);
+    uint32_t latest = stay == NULL ? SV_NO_LOAD : stay->load - 1;
+    if (SV_LIKELY(latest != SV_NO_LOAD || store->unnamed == 0))
+        return latest;
+    for (uint32_t number = 0; number < store->loads_size; number++)
+        if (store->loads[number].serial != 0 && store->loads[number].handle == handle &&
+            (latest == SV_NO_LOAD || store->loads[number].serial > store->loads[latest].serial))
+            latest = number;
+    return latest;
 }
 
 uint64_t sv_store_oldest_load(const sv_store *store)
@@ -460,7 +480,7 @@ int sv_store_begin_again(sv_store *store, sv_handle handle, uint64_t leader, uin
         return SV_NOMEM;
     sv_box *box = &store->slab.boxes[handle];
     sv_stay *stay = stay_of(store, handle);
-    if (box->value == NULL || stay != NULL) /* one load at a time, the latest */
+    if (box->value == NULL || store->ledger != NULL) /* one load at a time, the latest */
         fence_off(store, handle);
     *number = take_load(store, handle, leader);
     if (box->value == NULL) {
@@ -472,6 +492,8 @@ int sv_store_begin_again(sv_store *store, sv_handle handle, uint64_t leader, uin
         stay->load = *number + 1;
     else
         store->unnamed++;
+    if (store->ledger != NULL)
+        reserve_boxes(store);
     return SV_OK;
 }
 
@@ -592,6 +614,17 @@ int sv_store_traverse(sv_store *store, visitproc visit, void *arg)
     for (uint32_t number = 0; number < store->loads_size; number++)
         Py_VISIT(store->loads[number].flight);
     return store->ledger == NULL ? 0 : sv_ledger_traverse(store->ledger, visit, arg);
+}
+
+void sv_store_let_go(sv_store *store)
+{
+    for (uint32_t number = 0; number < store->loads_size; number++)
+        Py_CLEAR(store->loads[number].flight); /* may run Python code, and that may begin another load */
+    if (store->ledger == NULL)
+        return;
+    Py_CLEAR(store->ledger->on_remove);
+    Py_CLEAR(store->ledger->weigher);
+    Py_CLEAR(store->ledger->clock);
 }
 
 /* Nobody is told: whoever owned the store is gone. */

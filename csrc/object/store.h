@@ -172,7 +172,7 @@ void sv_store_take_victim(sv_store *store, sv_handle victim, sv_cause cause);
 /* Evict until the bounds hold, after they became smaller. */
 void sv_store_shrink(sv_store *store);
 
-/* Number of the load that renews this entry, or SV_NO_LOAD. */
+/* Number of the latest load that renews this entry, or SV_NO_LOAD. O(1), but O(loads) where no stay names it. */
 #define SV_NO_LOAD UINT32_MAX
 uint32_t sv_store_renewal(const sv_store *store, sv_handle handle);
 
@@ -180,11 +180,12 @@ uint32_t sv_store_renewal(const sv_store *store, sv_handle handle);
 uint64_t sv_store_oldest_load(const sv_store *store);
 
 /* Tell on_remove about those who departed, and drop what they held. With nothing locked; an exception that is set
- * survives, one of on_remove's own is written to sys.unraisablehook. */
+ * survives, one of on_remove's own is written to sys.unraisablehook. Several threads may do so at once: whoever makes
+ * entries leave helps to see them off. */
 void sv_store_see_off_slowly(PyObject *owner, sv_store *store);
 SV_INLINE void sv_store_see_off(PyObject *owner, sv_store *store)
 {
-    if (SV_UNLIKELY(store->ledger->departed != SV_NONE))
+    if (SV_UNLIKELY(SV_GLANCE(store->ledger->departed) != SV_NONE))
         sv_store_see_off_slowly(owner, store);
 }
 
@@ -207,6 +208,7 @@ PyObject *sv_store_end(sv_store *store, uint32_t number);
 /* ------------------------------------------------------------------ for the owner's type */
 
 int sv_store_traverse(sv_store *store, visitproc visit, void *arg);
+void sv_store_let_go(sv_store *store); /* tp_clear, after sv_store_clear: of whatever else it refers to */
 void sv_store_close(sv_store *store); /* after sv_store_clear, or drops what is left itself */
 size_t sv_store_bytes(const sv_store *store);
 

@@ -10,7 +10,27 @@ static sv_tag *find(const sv_tags *tags, PyObject *name)
     return tags->table == NULL ? NULL : (sv_tag *)PyDict_GetItemWithError(tags->table, name);
 }
 
-static uint64_t moved_at(const sv_tag *tag) { return tag->hard > tag->soft ? tag->hard : tag->soft; }
+static uint64_t moved_at(const sv_tag *tag) { return tag->hard > tag->soft[0].serial ? tag->hard : tag->soft[0].serial; }
+
+static void move_softly(sv_tag *tag, uint64_t serial, uint64_t now)
+{
+    sv_softly *last = &tag->soft[SV_SOFT_KEPT - 1];
+    if (last->serial != 0)
+        last[-1].at = last->at; /* the oldest two become one */
+    memmove(&tag->soft[1], &tag->soft[0], sizeof(tag->soft) - sizeof(tag->soft[0]));
+    tag->soft[0] = (sv_softly){serial, now};
+}
+
+/* When the first soft invalidation after `seen` was; `at` is left alone if there was none. 1 or 0. */
+static int moved_softly(const sv_tag *tag, uint64_t seen, uint64_t *at)
+{
+    int place = 0;
+    while (place < SV_SOFT_KEPT && tag->soft[place].serial > seen)
+        place++;
+    if (place > 0)
+        *at = tag->soft[place - 1].at;
+    return place > 0;
+}
 
 /* Forget the tags that nobody carries and no running load can come back with. Without memory: later. */
 static void prune(sv_tags *tags, uint64_t oldest)
@@ -61,7 +81,8 @@ static sv_tag *find_or_make(sv_tags *tags, PyObject *name, uint64_t oldest)
     if (tag == NULL)
         return NULL;
     tag->name = Py_NewRef(name);
-    tag->hard = tag->soft = tag->soft_at = tag->uses = 0;
+    tag->hard = tag->uses = 0;
+    memset(tag->soft, 0, sizeof(tag->soft));
     int status = PyDict_SetItem(tags->table, name, (PyObject *)tag);
     Py_DECREF(tag); /* the table owns it now, or it is gone */
     return status < 0 ? NULL : tag;
@@ -70,6 +91,8 @@ static sv_tag *find_or_make(sv_tags *tags, PyObject *name, uint64_t oldest)
 PyObject *sv_tags_gather(sv_tags *tags, PyObject *names, uint64_t oldest)
 {
     Py_ssize_t count = PyTuple_GET_SIZE(names);
+    if (oldest > tags->clock) /* a load that begins while the garbage collector runs below is no older than this */
+        oldest = tags->clock;
     PyObject *gathered = PyTuple_New(count);
     for (Py_ssize_t i = 0; gathered != NULL && i < count; i++) {
         sv_tag *tag = find_or_make(tags, PyTuple_GET_ITEM(names, i), oldest);
@@ -108,12 +131,10 @@ int sv_tags_invalidate(sv_tags *tags, PyObject *names, int soft, uint64_t now, u
                 tags->floor = tags->clock;
             continue;
         }
-        if (soft) {
-            tag->soft = tags->clock;
-            tag->soft_at = now;
-        } else {
+        if (soft)
+            move_softly(tag, tags->clock, now);
+        else
             tag->hard = tags->clock;
-        }
     }
     return SV_OK;
 }
@@ -125,9 +146,10 @@ int sv_tags_moved(PyObject *gathered, uint64_t seen, uint64_t *at)
         const sv_tag *tag = (sv_tag *)PyTuple_GET_ITEM(gathered, i);
         if (tag->hard > seen)
             return 1;
-        if (tag->soft > seen && (moved == 0 || tag->soft_at < *at)) {
+        uint64_t when;
+        if (moved_softly(tag, seen, &when) && (moved == 0 || when < *at)) {
             moved = 2;
-            *at = tag->soft_at;
+            *at = when;
         }
     }
     return moved;
@@ -166,6 +188,19 @@ PyObject *sv_tags_names(PyObject *gathered)
     for (Py_ssize_t i = 0; names != NULL && i < count; i++)
         PyTuple_SET_ITEM(names, i, Py_NewRef(((sv_tag *)PyTuple_GET_ITEM(gathered, i))->name));
     return names;
+}
+
+const char *sv_tags_check(const sv_tags *tags, uint64_t carried)
+{
+    PyObject *name, *tag;
+    Py_ssize_t at = 0;
+    uint64_t uses = 0;
+    while (tags->table != NULL && PyDict_Next(tags->table, &at, &name, &tag)) {
+        if (((sv_tag *)tag)->name != name || moved_at((sv_tag *)tag) > tags->clock)
+            return "a tag is not what the table says";
+        uses += ((sv_tag *)tag)->uses;
+    }
+    return uses == carried ? NULL : "the tags miscount those who carry them";
 }
 
 void sv_tags_close(sv_tags *tags) { Py_CLEAR(tags->table); }

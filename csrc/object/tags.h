@@ -6,6 +6,10 @@
  *
  *   entry: {tags: (Tag, Tag), seen: 17}        Tag "user:7": {hard: 19}      19 > 17: the entry is wrong
  *
+ * After a soft one it is stale, since the first of those that it has not seen. A tag remembers its last few; of the
+ * oldest two it then keeps the serial of the later with the time of the earlier, so that what was not looked at for long
+ * may count as stale for longer than it is, never for shorter.
+ *
  * Memory is bounded by what lives: a tag that no entry carries is forgotten when the table has doubled, unless a load
  * that may still come back with it began before its last invalidation. When such tags grow too many all the same,
  * `floor` rises instead: every load with tags that began below it counts as fenced off.
@@ -18,13 +22,19 @@
 
 #include "refs.h"
 
+#define SV_SOFT_KEPT 4
+
+typedef struct sv_softly {
+    uint64_t serial; /* tag clock; 0: none */
+    uint64_t at;     /* in the store's nanoseconds */
+} sv_softly;
+
 typedef struct sv_tag {
     PyObject_HEAD
     PyObject *name;
-    uint64_t hard;    /* tag clock of the last invalidation; 0: never */
-    uint64_t soft;    /* the same of the last soft one */
-    uint64_t soft_at; /* and when that was, in the store's nanoseconds */
-    uint64_t uses;    /* entries that carry it, and gathered tuples not yet stored */
+    uint64_t hard; /* tag clock of the last invalidation; 0: never */
+    sv_softly soft[SV_SOFT_KEPT]; /* the last soft ones, the latest first */
+    uint64_t uses; /* entries that carry it, and gathered tuples not yet stored */
 } sv_tag;
 
 typedef struct sv_tags {
@@ -41,6 +51,9 @@ void sv_tags_close(sv_tags *tags);
  * or NULL with MemoryError. `oldest` is the begin of the oldest load that runs (UINT64_MAX: none). May run the garbage
  * collector. */
 PyObject *sv_tags_gather(sv_tags *tags, PyObject *names, uint64_t oldest);
+
+/* NULL when every tag counts those who carry it: `carried` of all together. Else what is wrong. For tests. */
+const char *sv_tags_check(const sv_tags *tags, uint64_t carried);
 
 /* Give back what `gather` counted; drops the reference as well. Runs no Python code but the end of the tuple. */
 void sv_tags_release_steal(PyObject *gathered);

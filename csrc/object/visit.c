@@ -7,7 +7,7 @@ int sv_visit_begin(sv_store *store, sv_visit *visit, PyObject *const *key, int p
     if (sv_asked_reread(&visit->asked, (PyObject **)key, store->rules) != SV_OK)
         return SV_RAISED;
     const sv_ledger *ledger = store->ledger;
-    if (ledger == NULL || (!precisely && !ledger->dated))
+    if (ledger == NULL || (!precisely && !SV_GLANCE(ledger->dated)))
         return SV_OK;
     return precisely ? sv_ledger_now_precisely(ledger, &visit->now) : sv_ledger_now(ledger, &visit->now);
 }
@@ -29,6 +29,8 @@ int sv_visit_find_locked(sv_store *store, sv_visit *visit, sv_handle *found)
         *found = SV_NONE;
         return status;
     }
+    if (SV_UNLIKELY(visit->now == 0 && store->ledger != NULL && store->ledger->dated))
+        visit->now = sv_ledger_late_now(store->ledger);
     if (store->slab.boxes[*found].value == NULL)
         return 0;
     sv_state state = store->ledger == NULL ? SV_FRESH : sv_ledger_state(store->ledger, *found, &visit->now);
@@ -65,7 +67,7 @@ void sv_line_end_locked(sv_line *line)
 int sv_weight_of(sv_ledger *ledger, PyObject *key, PyObject *value, PyObject *given, uint32_t *weight)
 {
     *weight = 1;
-    if (ledger->maxweight == SV_UNBOUNDED || (given == Py_None && ledger->weigher == NULL))
+    if (SV_GLANCE(ledger->maxweight) == SV_UNBOUNDED || (given == Py_None && ledger->weigher == NULL))
         return SV_OK;
     const char *who = given == Py_None ? "weigher: it returned" : "weight is";
     PyObject *number = Py_NewRef(given);

@@ -11,18 +11,46 @@ static void sweep_all_locked(sv_store *store, uint64_t now)
     sv_store_sweep(store, now, UINT32_MAX);
 }
 
+/* The same with nothing locked. SV_OK, or SV_RAISED by a user's clock. */
+static int sweep_all(PyObject *self)
+{
+    sv_store *store = store_of(self);
+    uint64_t now = 0;
+    if (SV_GLANCE(store->ledger->dated) && sv_ledger_now_precisely(store->ledger, &now) != SV_OK)
+        return SV_RAISED;
+    SV_LOCK(self)
+    sweep_all_locked(store, now);
+    SV_UNLOCK()
+    sv_store_see_off(self, store);
+    return SV_OK;
+}
+
 /* ------------------------------------------------------------------ counting and reading all */
+
+/* What is there and will not be served fresh any more: O(n) where entries are kept when they are stale, else O(1). */
+static uint32_t count_stale_locked(sv_store *store, uint64_t now)
+{
+    const sv_rule *rule = store->policy->rule;
+    sv_handle after = SV_NONE;
+    uint32_t stale = 0;
+    if (store->ledger->stays == NULL)
+        return 0;
+    while ((after = rule->walk(store->policy, &store->slab, after)) != SV_NONE)
+        stale += sv_ledger_state(store->ledger, after, &now) != SV_FRESH;
+    return stale;
+}
 
 Py_ssize_t sv_whole_length(PyObject *self)
 {
     sv_store *store = store_of(self);
     uint64_t now = 0;
     Py_ssize_t length;
-    if (store->ledger->dated && sv_ledger_now_precisely(store->ledger, &now) != SV_OK)
+    if (SV_GLANCE(store->ledger->dated) && sv_ledger_now_precisely(store->ledger, &now) != SV_OK)
         return -1;
     SV_LOCK(self)
+    now = now == 0 && store->ledger->dated ? sv_ledger_late_now(store->ledger) : now;
     sweep_all_locked(store, now);
-    length = (Py_ssize_t)store->current;
+    length = (Py_ssize_t)(store->current - count_stale_locked(store, now));
     SV_UNLOCK()
     sv_store_see_off(self, store);
     return length;
@@ -87,9 +115,10 @@ static PyObject *list_of(PyObject *self, int form)
     sv_copied *copied = NULL;
     Py_ssize_t count;
     uint64_t now = 0;
-    if ((store->ledger->dated || form == ENTRIES) && sv_ledger_now_precisely(store->ledger, &now) != SV_OK)
+    if ((SV_GLANCE(store->ledger->dated) || form == ENTRIES) && sv_ledger_now_precisely(store->ledger, &now) != SV_OK)
         return NULL;
     SV_LOCK(self)
+    now = now == 0 && store->ledger->dated ? sv_ledger_late_now(store->ledger) : now;
     count = copy_locked(store, now, form == ENTRIES, &copied);
     SV_UNLOCK()
     if (count < 0)
@@ -162,19 +191,13 @@ static PyObject *cache_invalidate_tags(PyObject *self, PyObject *const *args, Py
 }
 
 /* _resize(maxsize, maxweight): None for no bound. */
-static int read_bound(PyObject *word, uint64_t *bound)
-{
-    *bound = word == Py_None ? SV_UNBOUNDED : PyLong_AsUnsignedLongLong(word);
-    return *bound == UINT64_MAX && word != Py_None && PyErr_Occurred() ? SV_RAISED : SV_OK;
-}
-
 static PyObject *cache_resize(PyObject *self, PyObject *const *args, Py_ssize_t count)
 {
     sv_store *store = store_of(self);
     uint64_t maxsize, maxweight;
     int status = SV_OK;
-    if (sv_want("_resize", 2, count) != SV_OK || read_bound(args[0], &maxsize) != SV_OK ||
-        read_bound(args[1], &maxweight) != SV_OK)
+    if (sv_want("_resize", 2, count) != SV_OK || sv_cache_read_bound("maxsize", args[0], &maxsize) != SV_OK ||
+        sv_cache_read_bound("maxweight", args[1], &maxweight) != SV_OK)
         return NULL;
     SV_LOCK(self)
     if ((maxweight == SV_UNBOUNDED) != (store->ledger->maxweight == SV_UNBOUNDED)) {
@@ -201,11 +224,15 @@ static PyObject *cache_popitem(PyObject *self, PyObject *nothing)
 {
     (void)nothing;
     sv_store *store = store_of(self);
-    PyObject *key = NULL, *value = NULL;
+    PyObject *key = NULL, *value = NULL, *item;
     uint64_t now = 0;
-    if (store->ledger->dated && sv_ledger_now_precisely(store->ledger, &now) != SV_OK)
+    if (SV_GLANCE(store->ledger->dated) && sv_ledger_now_precisely(store->ledger, &now) != SV_OK)
+        return NULL;
+    item = PyTuple_New(2); /* memory first: what is taken out is not lost */
+    if (item == NULL)
         return NULL;
     SV_LOCK(self)
+    now = now == 0 && store->ledger->dated ? sv_ledger_late_now(store->ledger) : now;
     sv_store_sweep(store, now, SV_STEPS);
     while (key == NULL && store->current > 0) {
         const sv_rule *rule = store->policy->rule;
@@ -220,10 +247,13 @@ static PyObject *cache_popitem(PyObject *self, PyObject *nothing)
     SV_UNLOCK()
     sv_store_see_off(self, store);
     if (key == NULL) {
+        Py_DECREF(item);
         PyErr_SetString(PyExc_KeyError, "the cache is empty");
         return NULL;
     }
-    return Py_BuildValue("(NN)", key, value);
+    PyTuple_SET_ITEM(item, 0, key);
+    PyTuple_SET_ITEM(item, 1, value);
+    return item;
 }
 
 /* One entry of _restore: a tuple (key, value, left, tags, cost). 1 stored, 0 past all use, SV_RAISED. */
@@ -244,9 +274,9 @@ static int restore_one(PyObject *self, PyObject *entry)
         return SV_RAISED;
     uint64_t keep = terms.swr > terms.sie ? terms.swr : terms.sie;
     uint64_t late = left < 0 ? (uint64_t)(left > -4e9 ? -left * 1e9 : 4e18) : 0;
-    if ((left <= 0 && late >= keep) || weight > store->ledger->maxweight)
+    if (!(left > 0) && late >= keep) /* nor what has no number of seconds left */
         return 0;
-    terms.ttl = left > 4e9 ? SV_NEVER : late > 0 ? 0 : (uint64_t)(left * 1e9);
+    terms.ttl = left > 4e9 ? SV_NEVER : left > 0 ? (uint64_t)(left * 1e9) : 0;
     terms.negative = SV_NEVER;
     terms.jitter = 0;
     SV_LOCK(self)
@@ -257,7 +287,7 @@ static int restore_one(PyObject *self, PyObject *entry)
         found = sv_visit_find_locked(store, &visit, &handle);
     if (found < 0)
         status = SV_RAISED;
-    else if (found == 1)
+    else if (found == 1 || weight > store->ledger->maxweight)
         stored = 0; /* what is in the cache is newer */
     else if (handle != SV_NONE)
         status = sv_store_set_steal(store, handle, Py_NewRef(value), &line, &visit.pouch);
@@ -306,10 +336,11 @@ static PyObject *cache_counts(PyObject *self, PyObject *nothing)
     sv_store *store = store_of(self);
     sv_counts counts = {0};
     uint64_t gone[SV_CAUSES], stale_hits, weight, maxsize, maxweight;
-    Py_ssize_t current = sv_whole_length(self);
-    if (current < 0)
+    Py_ssize_t current;
+    if (sweep_all(self) != SV_OK)
         return NULL;
     SV_LOCK(self)
+    current = (Py_ssize_t)store->current;
     counts = store->counts;
     memcpy(gone, store->ledger->gone, sizeof(gone));
     stale_hits = store->ledger->stale_hits;
@@ -347,12 +378,10 @@ static PyObject *cache_latency(PyObject *self, PyObject *const *args, Py_ssize_t
     if (source != NULL)
         *copy = *source;
     SV_UNLOCK()
-    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(found); i++) {
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(found) && !PyErr_Occurred(); i++) {
         double percent = PyFloat_AsDouble(PyTuple_GET_ITEM(args[1], i));
-        PyObject *seconds = percent == -1.0 && PyErr_Occurred()
-                                ? NULL
-                                : PyFloat_FromDouble((double)sv_histogram_percentile(copy, percent) * 1e-9);
-        PyTuple_SET_ITEM(found, i, seconds);
+        if (percent != -1.0 || !PyErr_Occurred())
+            PyTuple_SET_ITEM(found, i, PyFloat_FromDouble((double)sv_histogram_percentile(copy, percent) * 1e-9));
     }
     PyObject *answer = PyErr_Occurred() ? NULL
                                         : Py_BuildValue("(KdO)", (unsigned long long)copy->count,
@@ -392,10 +421,12 @@ static PyObject *cache_curve(PyObject *self, PyObject *const *args, Py_ssize_t c
     if (sv_want("_curve", 2, count) != SV_OK)
         return NULL;
     double living_ratio = PyFloat_AsDouble(args[1]);
+    if (living_ratio == -1.0 && PyErr_Occurred())
+        return NULL;
     Py_ssize_t asked = PyTuple_Check(args[0]) ? PyTuple_GET_SIZE(args[0]) : -1;
     if (asked < 0 || asked >= (Py_ssize_t)SV_MRC_MOST)
         return PyErr_Format(PyExc_ValueError, "sizes must be a tuple of at most %d", (int)SV_MRC_MOST - 1);
-    for (Py_ssize_t i = 0; i < asked; i++)
+    for (Py_ssize_t i = 0; i < asked && !PyErr_Occurred(); i++)
         sizes[i] = PyLong_AsUnsignedLongLong(PyTuple_GET_ITEM(args[0], i));
     if (PyErr_Occurred())
         return NULL;
@@ -441,7 +472,7 @@ static PyObject *cache_now(PyObject *self, PyObject *nothing)
     uint64_t now;
     if (sv_ledger_now_precisely(store_of(self)->ledger, &now) != SV_OK)
         return NULL;
-    return PyFloat_FromDouble(sv_ledger_seconds(store_of(self)->ledger, now));
+    return PyFloat_FromDouble(sv_ledger_seconds(now));
 }
 
 #define VERB(function) (PyCFunction)(void (*)(void))(function)
