@@ -257,7 +257,7 @@ class CacheCore(Generic[_K, _V]):
         weight: int | None = None, soft_timeout: Duration | None = None, hard_timeout: Duration | None = None,
     ) -> _Answer[_V]: ...
     def set(
-        self, key: _K, value: _V, *,
+        self, key: _K, value: _V, /, *,
         ttl: Duration | None = None, fresh: Freshness | None = None, tags: str | Iterable[str] | None = None,
         weight: int | None = None,
     ) -> None: ...

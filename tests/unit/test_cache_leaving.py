@@ -1,5 +1,6 @@
 """How entries leave a `Cache`: by rule, by weight, by tag, by hand; and what `on_remove` is told."""
 
+import enum
 import gc
 import sys
 import weakref
@@ -181,6 +182,20 @@ def test_cache_takes_one_text_for_one_tag():
     cache.set("a", 1, tags="tea")
     cache.invalidate_tags("t", "e", "a")
     assert "a" in cache
+
+
+class Tag(str, enum.Enum):
+    TEA = "tea"
+    GREEN = "green"
+
+
+def test_cache_takes_members_of_an_enum_of_texts_for_their_text():
+    cache = Cache()
+    cache.set("a", 1, tags=Tag.TEA)
+    cache.set("b", 2, tags=[Tag.GREEN])
+    cache.get_or_set("c", lambda: 3, tags=Tag.GREEN)
+    cache.invalidate_tags("tea", Tag.GREEN)
+    assert not list(cache)
 
 
 def test_cache_tags_hold_for_what_was_stored_before():

@@ -101,6 +101,26 @@ def test_cache_load_context_says_how_the_result_is_kept():
     assert "tea" not in cache
 
 
+@pytest.mark.parametrize("word, value, error, said", [
+    ("ttl", 0, ValueError, "LoadContext: ttl must be more than 0"),
+    ("fresh", 5, TypeError, "LoadContext: fresh must be a Freshness"),
+    ("tags", 5, TypeError, "LoadContext: tags must be a text"),
+    ("tags", [5], TypeError, "LoadContext: tags must be texts, and 5 is none"),
+    ("weight", 0, ValueError, "LoadContext: weight must be an integer of 1 or more, not 0"),
+    ("weight", "1", TypeError, "LoadContext: weight must be an integer of 1 or more, not '1'"),
+])
+def test_cache_load_context_refuses_a_bad_word_where_it_is_said(word, value, error, said):
+    cache = Cache()
+    with pytest.raises(error, match=said):
+        cache.get_or_set("tea", lambda context: setattr(context, word, value))
+    assert not cache and cache.stats().failures == 1
+
+
+def test_cache_load_context_knows_no_old_value_where_there_is_none():
+    with pytest.raises(LookupError, match="there is no old value of 'tea'"):
+        Cache().get_or_set("tea", lambda context: context.not_modified())
+
+
 def test_cache_load_context_stores_nothing_when_told_so():
     cache = Cache()
 
@@ -287,7 +307,7 @@ def test_cache_aget_or_set_many_awaits_the_factory(origin):
 def test_cache_warm_loads_what_is_missing_and_counts(origin):
     cache, heard = Cache(loader=origin), []
     cache["tea"] = "kept"
-    warmed = cache.warm(["tea", "mate", "bad", "milk"], concurrency=2, progress=lambda done, total: heard.append((done, total)))
+    warmed = cache.warm(["tea", "mate", "bad", "milk"], concurrency=2, progress=lambda *count: heard.append(count))
     assert warmed == (2, 1, 1) and (warmed.loaded, warmed.present, warmed.failed) == (2, 1, 1)
     assert heard == [(1, 4), (2, 4), (3, 4), (4, 4)]
     assert sorted(origin.asked) == ["bad", "mate", "milk"] and cache["tea"] == "kept" and cache["milk"] == ["milk"]

@@ -4,8 +4,8 @@ import re
 
 import samovar
 
-NAMES = ["lru_cache", "cache", "memoize", "cached_method", "Cache", "cached", "Freshness", "LoadContext", "ManualClock", "Stats",
-         "LoadTimeout", "SamovarError", "SnapshotError"]
+NAMES = ["lru_cache", "cache", "memoize", "cached_method", "Cache", "cached", "Freshness", "LoadContext", "ManualClock",
+         "Stats", "LoadTimeout", "SamovarError", "SnapshotError"]
 
 
 def test_package_names_what_it_offers():

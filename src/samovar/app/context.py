@@ -5,6 +5,7 @@ from typing import Any
 
 from .._base.freshness import Duration, Freshness
 from .._base.missing import MISSING
+from . import options
 
 
 class LoadContext:
@@ -18,7 +19,7 @@ class LoadContext:
     ttl: the result's time to live, a duration; None: as the caller or the cache says.
     fresh: a Freshness for the result; None: as the caller or the cache says.
     tags: tags of the result, a text or texts; None: as the caller says.
-    weight: the result's weight, an integer of 0 or more; None: as the caller or the weigher says.
+    weight: the result's weight, an integer of 1 or more; None: as the caller or the weigher says.
 
     >>> from samovar.app.context import LoadContext
     >>> def load(context):
@@ -69,7 +70,7 @@ class LoadContext:
 
     @tags.setter
     def tags(self, value: str | Iterable[str] | None) -> None:
-        self._tags = None if value is None else _texts(value)
+        self._tags = options.tags("LoadContext", value)
 
     @property
     def weight(self) -> int | None:
@@ -77,11 +78,7 @@ class LoadContext:
 
     @weight.setter
     def weight(self, value: int | None) -> None:
-        if value is not None and (isinstance(value, bool) or not isinstance(value, int)):
-            raise TypeError(f"LoadContext: weight must be an integer or None, not {value!r}")
-        if value is not None and value < 0:
-            raise ValueError(f"LoadContext: weight must be 0 or more, not {value!r}")
-        self._weight = value
+        self._weight = options.weight("LoadContext", value)
 
     def not_modified(self) -> Any:
         """The old value, to be returned by the factory: it is as good as new, and is fresh again from now on.
@@ -105,16 +102,3 @@ class LoadContext:
     def freshness(self, given: Freshness | None) -> Freshness | None:
         """The result's freshness, where `given` is the caller's."""
         return Freshness.of(self._ttl, given if self._fresh is None else self._fresh)
-
-
-def _texts(value: str | Iterable[str]) -> tuple[str, ...]:
-    if isinstance(value, str):
-        return (value,)
-    try:
-        given = tuple(dict.fromkeys(value))
-    except TypeError:
-        raise TypeError(f"LoadContext: tags must be a text, or texts in a tuple, list or set, not {value!r}") from None
-    for tag in given:
-        if not isinstance(tag, str):
-            raise TypeError(f"LoadContext: tags must be texts, and {tag!r} is none")
-    return given

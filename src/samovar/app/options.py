@@ -88,7 +88,7 @@ def tags(who: str, value: str | Iterable[str] | None) -> tuple[str, ...] | None:
     if value is None:
         return None
     if isinstance(value, str):
-        return (value,)
+        return (str.__str__(value),)
     try:
         given = tuple(dict.fromkeys(value))
     except TypeError:
@@ -96,7 +96,7 @@ def tags(who: str, value: str | Iterable[str] | None) -> tuple[str, ...] | None:
     for tag in given:
         if not isinstance(tag, str):
             raise TypeError(f"{who}: tags must be texts, and {tag!r} is none")
-    return given
+    return tuple(map(str.__str__, given))  # a member of a StrEnum is the text that it stands for
 
 
 def freshness(who: str, ttl: Duration | None, fresh: Freshness | None, default: Freshness | None) -> Freshness | None:
