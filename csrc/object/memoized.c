@@ -254,7 +254,7 @@ static PyObject *protocol_now(PyObject *self, PyObject *nothing)
     uint64_t now;
     if (ledger == NULL)
         return PyFloat_FromDouble(0.0);
-    return sv_ledger_now_precisely(ledger, &now) != SV_OK ? NULL : PyFloat_FromDouble(sv_ledger_seconds(ledger, now));
+    return sv_ledger_now_precisely(ledger, &now) != SV_OK ? NULL : PyFloat_FromDouble(sv_ledger_seconds(now));
 }
 
 /* cache_invalidate_tags(*tags, soft=False) */

@@ -5,7 +5,7 @@ key make one call of the function), options, and the `cache_*` verbs on what it 
 """
 
 from .._core import Memo, Memoized
-from .options import check_function, check_options, dress, is_async
+from .options import check_freshness, check_function, check_options, dress, is_async, needs_steering, texts
 
 
 def lru_cache(maxsize=128, typed=False):
@@ -57,8 +57,22 @@ def cache(user_function, /):
     return lru_cache(maxsize=None)(user_function)
 
 
+class Steering:
+    """What the floors above need of a memo whose loads they decide: its freshness, its tags, and what it is."""
+
+    __slots__ = ("fresh", "is_async", "tags")
+
+    def __init__(self, fresh, tags, is_async):
+        self.fresh, self.tags, self.is_async = fresh, tags, is_async
+
+    def tags_of(self, args, kwargs):
+        """The tags of a call's answer: a tuple of texts, or None."""
+        return texts("memoize: what tags returned", self.tags(*args, **kwargs)) if callable(self.tags) else self.tags
+
+
 def memoize(
-    fn=None, /, maxsize=128, typed=False, *, key=None, coalesce=True, cache_exceptions=(), copy=None
+    fn=None, /, maxsize=128, typed=False, *, ttl=None, fresh=None, eviction="lru", key=None, tags=None, coalesce=True,
+    cache_exceptions=(), copy=None, clock=None
 ):
     """Remember the results of a function, `def` or `async def`; one call works, the crowd waits.
 
@@ -75,14 +89,21 @@ def memoize(
 
     maxsize: the most results kept, the least recently used leaving first; None for no bound, 0 to keep none.
     typed: whether arguments of different types are different keys; otherwise 1, 1.0 and True are one.
+    ttl: how long a result is fresh: seconds, a timedelta, or text such as "5m"; None for ever.
+    fresh: a `Freshness`: idle time, jitter, early renewal, stale service; `ttl` beats the ttl in it. A stale result is
+        renewed in the background: by a thread, or by a task of the caller's loop for an `async def`.
+    eviction: who leaves first when there is no room: "lru", or another rule's name (see `Cache`).
     key: called with the arguments of a call, returns the hashable under which its result is kept.
+    tags: a text or texts, or a function of the call's arguments that returns them, for `cache_invalidate_tags`.
     coalesce: False lets concurrent misses of one key each call the function.
     cache_exceptions: an exception class, or a tuple of them, to remember like results and raise again on a hit.
     copy: called with the stored result for every caller, so that none can change what is stored; copy.deepcopy, say.
+    clock: called for the time in seconds, instead of the machine's monotonic clock; a `ManualClock` in tests.
 
     What it returns has `cache_info()`, `cache_parameters()`, `cache_clear()` and `__wrapped__` as functools has, and
-    `cache_stats()`, `cache_invalidate(*args, **kwargs)`, `cache_contains(...)`, `cache_set(value, ...)`,
-    `cache_refresh(...)`, `cache_key(...)`, which take the arguments of the call they are about.
+    `cache_stats()`, `cache_invalidate_tags(*tags, soft=False)`, and `cache_invalidate(*args, **kwargs)`,
+    `cache_contains(...)`, `cache_set(value, ...)`, `cache_refresh(...)`, `cache_key(...)`, which take the arguments of the
+    call they are about.
 
     Raises TypeError or ValueError that names the argument when one of these is not what it must be.
 
@@ -97,11 +118,14 @@ def memoize(
     0.5
     """
     options = check_options("memoize", maxsize, typed, key, coalesce, cache_exceptions, copy)
+    said, rule, marks, clock = check_freshness("memoize", ttl, fresh, eviction, tags, clock, coalesce)
 
     def decorate(fn):
         check_function("memoize", fn)
         awaited = is_async(fn)
-        memo = Memoized(fn, *options, awaited)
+        memo = Memoized(fn, *options, awaited, said, rule, marks is not None, clock)
+        if marks is not None or needs_steering(said):
+            memo._steering = Steering(said, marks, awaited)
         memo.cache_parameters = lambda: {"maxsize": options[0], "typed": typed}
         return dress(memo, fn, awaited)
 

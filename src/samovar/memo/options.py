@@ -7,6 +7,9 @@ import inspect
 import sys
 from functools import update_wrapper
 
+from .._base.freshness import Freshness
+from .._core import evictions
+
 
 def check_function(who, fn):
     """Refuse what cannot be called, with the usual slip in mind: an option given by position."""

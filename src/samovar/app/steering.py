@@ -1,0 +1,88 @@
+"""Loads of memoized functions that `memo` does not decide by itself: stale answers, early renewals, tags.
+
+The native core asks for these functions by name (`_core._teach`) when a call is no plain hit. A memo has the verbs of
+the load protocol like a `Cache`, so the protocol and its drivers are the same; what is stored of an answer is the memo's
+own affair (`_form`: of a coroutine function an awaitable that is done, of a remembered exception something that raises
+it), and so is what a caller gets for it (`_answer`).
+"""
+
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any
+
+from .loading import Awaiting, Blocking, adrive, alone, ask_async, ask_blocking, drive, gap_of
+from .protocol import ERROR, VALUE, Load, Verdict, anew, one
+
+
+class _Call:
+    """One call of a memoized function, as a maker of what is stored of its answer."""
+
+    __slots__ = ("args", "fn", "kwargs", "memo")
+    who = "memoize"
+
+    def __init__(self, memo: Any, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        self.memo, self.fn, self.args, self.kwargs = memo, fn, args, kwargs
+
+    @property
+    def factory(self) -> Callable[..., Any]:
+        return self.fn
+
+    def begin(self, loads: Sequence[Load]) -> list[Any]:
+        try:
+            value = self.fn(*self.args, **self.kwargs)
+        except self.memo._exceptions as error:
+            return [self.memo._form(error, True)]
+        return [self.memo._form(value, False)]
+
+    def values(self, loads: Sequence[Load], result: list[Any]) -> list[Any]:
+        return result
+
+
+class _AwaitedCall(_Call):
+    __slots__ = ()
+
+    async def begin(self, loads: Sequence[Load]) -> list[Any]:  # type: ignore[override]
+        try:
+            value = await self.fn(*self.args, **self.kwargs)
+        except self.memo._exceptions as error:
+            return [self.memo._form(error, True)]
+        return [self.memo._form(value, False)]
+
+
+def _words(memo: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+    steering = memo._steering
+    return {"fresh": steering.fresh, "tags": steering.tags_of(args, kwargs)}
+
+
+def steer(memo: Any, fn: Callable[..., Any], key: Hashable, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """What a call returns that is no plain hit: the answer, or a coroutine of it."""
+    if memo._steering.is_async:
+        return _asteer(memo, _AwaitedCall(memo, fn, args, kwargs), key, one)
+    return _steer(memo, _Call(memo, fn, args, kwargs), key, one)
+
+
+def renew(memo: Any, fn: Callable[..., Any], key: Hashable, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """What `cache_refresh` returns."""
+    if memo._steering.is_async:
+        return _asteer(memo, _AwaitedCall(memo, fn, args, kwargs), key, anew)
+    return _steer(memo, _Call(memo, fn, args, kwargs), key, anew)
+
+
+def _steer(memo: Any, call: _Call, key: Hashable, steps: Callable[..., Any]) -> Any:
+    words = _words(memo, call.args, call.kwargs)
+    driver = Blocking(ask_blocking(memo, gap=gap_of(words["fresh"]), **words), call)
+    kind, thing = _judged(driver.ask, steps, drive(steps(driver.ask, key), driver.perform))
+    return memo._answer(thing if kind == VALUE else driver.call([alone(key)])[0])
+
+
+async def _asteer(memo: Any, call: _AwaitedCall, key: Hashable, steps: Callable[..., Any]) -> Any:
+    words = _words(memo, call.args, call.kwargs)
+    driver = Awaiting(ask_async(memo, True, gap=gap_of(words["fresh"]), **words), call, True)
+    kind, thing = _judged(driver.ask, steps, await adrive(steps(driver.ask, key), driver.perform))
+    return memo._answer(thing if kind == VALUE else (await driver.call([alone(key)]))[0])
+
+
+def _judged(ask: Any, steps: Callable[..., Any], verdict: Verdict) -> Verdict:
+    kind, thing = verdict
+    if kind == ERROR:
+        thing.outcome()
+    return verdict
