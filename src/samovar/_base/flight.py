@@ -139,7 +139,7 @@ class Flight:
         self.traceback: Any = None
         self.task: asyncio.Task[Any] | None = None
         self.held = False  # the work goes on though nobody waits
-        self.queued = False  # the work has not begun: it waits for a thread
+        self.queued = False  # the work waits for a thread
         self.waiters: dict[Waiter, None] = {}
         self.waits_for: dict[Waiter, Flight] = {}
 
@@ -301,7 +301,6 @@ class Flight:
 def bodies(flights: tuple[Flight, ...]) -> Iterator[None]:
     """The code in this block is the body of these flights."""
     for flight in flights:
-        flight.queued = False
         if flight.loop is None and flight.thread is not None:
             flight.thread = threading.get_ident()
     token = _inside.set((*_inside.get(), *flights))

@@ -144,19 +144,17 @@ class Tasks:
     def forget(self) -> None:
         """Begin without tasks: new, or in the child of a fork."""
         self._lock = threading.RLock()  # re-entrant: a finalizer may come at any time
-        self._kept: set[asyncio.Task[Any]] = set()
+        self._kept: dict[asyncio.AbstractEventLoop, set[asyncio.Task[Any]]] = {}
         self._unwatched: set[asyncio.Task[Any]] = set()
 
     def __len__(self) -> int:
         """Tasks that run now."""
-        return len(self._kept)
+        return sum(map(len, list(self._kept.values())))
 
     def has_room(self) -> bool:
         """Whether one more may run that nobody waits for."""
         with self._lock:
-            if len(self._unwatched) >= self.limit:
-                for task in [task for task in self._kept if task.get_loop().is_closed()]:
-                    self._drop(task)
+            self._let_go_locked()
             return len(self._unwatched) < self.limit
 
     def start(self, loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, Any], *, unwatched: bool = False,
@@ -164,21 +162,27 @@ class Tasks:
         """Run a coroutine as a task of this, the running loop."""
         task = loop.create_task(work, context=context)
         with self._lock:
-            self._kept.add(task)
+            self._let_go_locked()
+            self._kept.setdefault(loop, set()).add(task)
             if unwatched:
                 self._unwatched.add(task)
         task.add_done_callback(self._ended)
         return task
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
-        self._drop(task)
+        with self._lock:
+            self._unwatched.discard(task)
+            tasks = self._kept.get(loop := task.get_loop(), set())
+            tasks.discard(task)
+            if not tasks:
+                self._kept.pop(loop, None)
         if not task.cancelled():
             task.exception()  # looked at, so that asyncio does not report what the waiters are told
 
-    def _drop(self, task: asyncio.Task[Any]) -> None:
-        with self._lock:
-            self._kept.discard(task)
-            self._unwatched.discard(task)
+    def _let_go_locked(self) -> None:
+        """Tasks of a loop that was closed never end."""
+        for loop in [loop for loop in self._kept if loop.is_closed()]:
+            self._unwatched -= self._kept.pop(loop)
 
 
 def tell(error: BaseException) -> None:

@@ -4,7 +4,6 @@ Two drivers of one protocol (app/protocol.py), to be read side by side: whatever
 argument of every function is the store: a Cache, or whatever has its load verbs.
 """
 
-import asyncio
 import contextvars
 import inspect
 import math
@@ -25,8 +24,8 @@ from .protocol import (
     BEGIN,
     CALL,
     ERROR,
+    FOLLOW,
     PASS,
-    REENTER,
     SPAWN,
     VALUE,
     WAIT,
@@ -133,8 +132,7 @@ def _tell_failure(loads: list[Load]) -> None:
 
 
 def _ask(core: Any, **words: Any) -> Ask:
-    me = threading.get_ident()
-    return Ask(core, leader=me, thread=me, **words)
+    return Ask(core, thread=threading.get_ident(), **words)
 
 
 def get_or_set(core: Any, key: Hashable, factory: Factory, *, fresh: Freshness | None = None,
@@ -172,7 +170,7 @@ def _conclude(ask: Ask, maker: Single, key: Hashable, verdict: tuple[int, Any]) 
 
 def _alone(key: Hashable) -> Load:
     """A load that no store knows of."""
-    return Load(key, REENTER, 0, None, MISSING, 0.0, 0, 0.0)  # type: ignore[arg-type]
+    return Load(key, FOLLOW, 0, None, MISSING, 0.0, 0, 0.0)  # type: ignore[arg-type]
 
 
 def get_or_set_many(core: Any, keys: Iterable[Hashable], factory: Factory, *, fresh: Freshness | None = None,
@@ -293,9 +291,8 @@ class _Awaiting:
 def _ask_async(core: Any, awaits: bool, **words: Any) -> Ask:
     loop = running_loop()
     if loop is None:
-        return Ask(core, leader=threading.get_ident(), **words)
-    return Ask(core, leader=id(asyncio.current_task(loop)), loop=loop, thread=threading.get_ident(),
-               queues=not awaits and not is_inside(), **words)
+        return Ask(core, **words)
+    return Ask(core, loop=loop, thread=threading.get_ident(), queues=not awaits and not is_inside(), **words)
 
 
 async def aget_or_set(core: Any, key: Hashable, factory: Factory, *, fresh: Freshness | None = None,

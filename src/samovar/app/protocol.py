@@ -38,19 +38,19 @@ class Ask:
     """One call: what it asks for, and who asks.
 
     fresh: the freshness in force for this call. soft_s, hard_s: seconds, None for none.
-    leader: what the store calls the thread or task. loop, thread: where its loads would run (see Flight).
+    loop, thread: where its loads would run (see Flight).
     gap: XFetch's, see app/early.py. queues: whether its factory may have to wait for a thread.
     """
 
-    __slots__ = ("core", "fresh", "gap", "hard_s", "leader", "loop", "queues", "sie", "soft_s", "started", "swr", "tags",
+    __slots__ = ("core", "fresh", "gap", "hard_s", "loop", "queues", "sie", "soft_s", "started", "swr", "tags",
                  "thread", "weight")
 
-    def __init__(self, core: Any, *, leader: int, loop: Any = None, thread: int | None = None,
+    def __init__(self, core: Any, *, loop: Any = None, thread: int | None = None,
                  fresh: Freshness | None = None, tags: tuple[str, ...] | None = None, weight: int | None = None,
                  soft_s: float | None = None, hard_s: float | None = None, gap: float = 0.0,
                  queues: bool = False) -> None:
         self.core = core
-        self.leader, self.loop, self.thread, self.queues = leader, loop, thread, queues
+        self.loop, self.thread, self.queues = loop, thread, queues
         self.fresh, self.tags, self.weight, self.gap = fresh, tags, weight, gap
         self.soft_s, self.hard_s = soft_s, hard_s
         self.started = 0.0 if soft_s is None and hard_s is None else stopwatch()
@@ -96,13 +96,15 @@ class Load:
 
 
 # ------------------------------------------------------------------ the store's atomic steps
+# A flight is its own leader here: it knows who runs it, which may be none of those who asked, and finds re-entry as
+# the shortest of circles. The store therefore never says REENTER, and would be answered as if it had said FOLLOW.
 
 def join(ask: Ask, key: Hashable) -> Load:
     """A hit, somebody's load, or a load to lead."""
     flight = ask.flight()
     try:
         now = ask.core._now() if ask.swr or ask.sie or ask.soft_s is not None else 0.0
-        role, number, found, value, age, stamp = ask.core._join(key, flight, ask.leader, ask.fresh, ask.gap)
+        role, number, found, value, age, stamp = ask.core._join(key, flight, id(flight), ask.fresh, ask.gap)
         if role == LEAD:
             flight.number, flight.stamp = number, stamp
         return Load(key, role, number, found, value, age, stamp, now)
@@ -115,7 +117,7 @@ def lead(ask: Ask, key: Hashable) -> Load:
     """A load to lead, whatever is stored."""
     flight = ask.flight()
     try:
-        number, value, age, stamp = ask.core._refresh_begin(key, flight, ask.leader)
+        number, value, age, stamp = ask.core._refresh_begin(key, flight, id(flight))
         flight.number, flight.stamp = number, stamp
         return Load(key, LEAD, number, flight, value, age, stamp, 0.0)
     except BaseException:
@@ -199,9 +201,7 @@ def many(ask: Ask, keys: Iterable[Hashable]) -> Generator[Request, Any, tuple[di
 
 
 def _is_served_stale(ask: Ask, load: Load) -> bool:
-    if load.value is MISSING or load.role == REENTER:
-        return False
-    return load.age < 0 or load.age < ask.swr
+    return load.value is not MISSING and (load.age < 0 or load.age < ask.swr)
 
 
 def _try(request: int, ask: Ask, loads: list[Load]) -> Generator[Request, Any, bool]:
