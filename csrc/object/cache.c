@@ -126,7 +126,7 @@ static int cache_init(PyObject *self, PyObject *args, PyObject *kwargs)
         if (plain)
             cache->plain = sv_terms_have_an_end(&terms) ? SV_WITH_AN_END : SV_JUST_A_VALUE;
         if (most != SV_UNBOUNDED || heaviest != SV_UNBOUNDED)
-            sv_diary_open(&cache->diary, most == SV_UNBOUNDED ? UINT32_MAX / 64 : most, (uint64_t)(uintptr_t)cache);
+            sv_diary_open(&cache->diary, most == SV_UNBOUNDED ? SV_DIARY_GUESS : most, (uint64_t)(uintptr_t)cache);
         cache->opened = 1;
     }
     SV_UNLOCK()

@@ -49,6 +49,7 @@ void sv_ledger_close(sv_ledger *ledger)
     Py_CLEAR(ledger->clock);
     Py_CLEAR(ledger->on_remove);
     Py_CLEAR(ledger->weigher);
+    Py_CLEAR(ledger->read_fresh);
 }
 
 int sv_ledger_traverse(sv_ledger *ledger, visitproc visit, void *arg)
@@ -56,6 +57,7 @@ int sv_ledger_traverse(sv_ledger *ledger, visitproc visit, void *arg)
     Py_VISIT(ledger->clock);
     Py_VISIT(ledger->on_remove);
     Py_VISIT(ledger->weigher);
+    Py_VISIT(ledger->read_fresh);
     return 0; /* tags refer to strings only */
 }
 

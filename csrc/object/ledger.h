@@ -73,6 +73,8 @@ typedef struct sv_ledger {
     sv_terms terms;       /* of entries that are stored without a word of their own */
     PyObject *clock;      /* callable, or NULL: the monotonic clock */
     PyObject *on_remove, *weigher;
+    PyObject *read_fresh; /* the Freshness that was read last, and what it says: calls mostly give the same one */
+    sv_terms read_terms;
     sv_histogram *load_times, *hit_times; /* nanoseconds; NULL until the first, or when not asked for */
 } sv_ledger;
 
@@ -204,6 +206,13 @@ SV_INLINE void sv_ledger_asked_for(sv_ledger *ledger, sv_handle handle, uint64_t
 
 /* Forget what is written of an entry: its line is empty. */
 void sv_ledger_erase(sv_ledger *ledger, sv_handle handle);
+
+/* Set the counts to zero. */
+SV_INLINE void sv_ledger_count_anew(sv_ledger *ledger)
+{
+    memset(ledger->gone, 0, sizeof(ledger->gone));
+    ledger->stale_hits = 0;
+}
 
 /* Forget all lines, and who departs: the boxes are the caller's now. */
 void sv_ledger_forget(sv_ledger *ledger);

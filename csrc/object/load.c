@@ -383,8 +383,7 @@ static PyObject *call_steered(sv_memo *memo, const sv_asked *asked, PyObject *co
         return sv_memo_answer_steal(memo, value);
     if (found < 0)
         return NULL;
-    return sv_memo_coroutine(memo, (memo->flags & SV_ASYNC) ? sv_words.load : sv_words.steer, asked, args,
-                             PyVectorcall_NARGS(nargsf), kwnames);
+    return sv_memo_coroutine(memo, sv_words.steer, asked, args, PyVectorcall_NARGS(nargsf), kwnames);
 }
 
 static PyObject *call_async(sv_memo *memo, const sv_asked *asked, PyObject *const *args, size_t nargsf,

@@ -596,6 +596,8 @@ static PyObject *memo_cache_clear(PyObject *self, PyObject *nothing)
     if (status == SV_OK) {
         memo->store.fences++;
         memo->store.counts = (sv_counts){0};
+        if (memo->store.ledger != NULL)
+            sv_ledger_count_anew(memo->store.ledger);
     }
     SV_UNLOCK()
     if (status != SV_OK)

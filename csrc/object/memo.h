@@ -50,7 +50,7 @@ void sv_memo_dealloc(PyObject *self);
 extern PyMemberDef sv_memo_members[];
 
 /* What the floors above hand down once: the types of cache_info() and cache_stats(), the coroutine functions that load
- * and refresh a memoized `async def`, the functions that do so for a `def` whose loads are steered, the maker of the
+ * and refresh a memoized `async def`, the functions that do so where loads are steered, the maker of the
  * error for an unhashable argument, the type of a bound cached method, and a function that makes None where a pickled
  * instance had a memo. */
 typedef struct sv_memo_words {

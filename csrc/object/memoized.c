@@ -158,7 +158,7 @@ static PyObject *cache_refresh(PyObject *self, PyObject *const *args, Py_ssize_t
     if (sv_memo_ask(memo, args, positional, kwnames, &asked, &holder) != SV_OK)
         return NULL;
     if (memo->flags & (SV_ASYNC | SV_STEERED)) {
-        PyObject *maker = (memo->flags & SV_ASYNC) ? sv_words.refresh : sv_words.renew;
+        PyObject *maker = (memo->flags & SV_STEERED) ? sv_words.renew : sv_words.refresh;
         answer = sv_memo_coroutine(memo, maker, &asked, args, positional, kwnames);
     } else {
         uint32_t number;
@@ -175,22 +175,31 @@ static PyObject *cache_stats(PyObject *self, PyObject *nothing)
 {
     (void)nothing;
     sv_memo *memo = (sv_memo *)self;
+    const sv_ledger *ledger = memo->store.ledger;
     sv_counts counts = no_counts;
+    uint64_t gone[SV_CAUSES] = {0}, stale_hits = 0;
     uint32_t current;
     if (sv_memo_sweep_all(memo) != SV_OK)
         return NULL;
     SV_LOCK(self)
     counts = memo->store.counts;
     current = memo->store.current;
+    if (ledger != NULL) {
+        memcpy(gone, ledger->gone, sizeof(gone));
+        stale_hits = ledger->stale_hits;
+    }
     SV_UNLOCK()
     PyObject *maxsize = memo->store.maxsize == SV_UNBOUNDED ? Py_NewRef(Py_None)
                                                             : PyLong_FromUnsignedLongLong(memo->store.maxsize);
     if (maxsize == NULL)
         return NULL;
-    return PyObject_CallFunction(sv_words.stats, "KKKKKKIN", (unsigned long long)counts.hits,
+    return PyObject_CallFunction(sv_words.stats, "KKKKKKINKKKKKK", (unsigned long long)counts.hits,
                                  (unsigned long long)counts.misses, (unsigned long long)counts.coalesced,
                                  (unsigned long long)counts.loads, (unsigned long long)counts.failures,
-                                 (unsigned long long)counts.evictions, (unsigned int)current, maxsize);
+                                 (unsigned long long)counts.evictions, (unsigned int)current, maxsize,
+                                 (unsigned long long)stale_hits, (unsigned long long)gone[SV_EXPIRED],
+                                 (unsigned long long)gone[SV_REPLACED], (unsigned long long)gone[SV_DELETED],
+                                 (unsigned long long)gone[SV_INVALIDATED], (unsigned long long)gone[SV_CLEARED]);
 }
 
 /* ------------------------------------------------------------------ the protocol of a load (protocol.h) */

@@ -96,12 +96,27 @@ int sv_weight_of(sv_ledger *ledger, PyObject *key, PyObject *value, PyObject *gi
     return SV_OK;
 }
 
-int sv_terms_of(const sv_ledger *ledger, PyObject *fresh, sv_terms *terms)
+int sv_terms_of(sv_ledger *ledger, PyObject *fresh, sv_terms *terms)
 {
-    if (fresh != Py_None)
-        return sv_terms_read(fresh, terms);
-    *terms = ledger->terms;
+    if (fresh == Py_None) {
+        *terms = ledger->terms;
+        return SV_OK;
+    }
+#ifdef Py_GIL_DISABLED /* no lock is held here */
+    return sv_terms_read(fresh, terms);
+#else
+    if (ledger->read_fresh != fresh) {
+        sv_terms read;
+        if (sv_terms_read(fresh, &read) != SV_OK)
+            return SV_RAISED;
+        ledger->read_terms = read;
+        Py_XSETREF(ledger->read_fresh, Py_NewRef(fresh));
+        *terms = read;
+        return SV_OK;
+    }
+    *terms = ledger->read_terms;
     return SV_OK;
+#endif
 }
 
 int sv_store_invalidate_tags(PyObject *owner, sv_store *store, PyObject *tags, int soft)

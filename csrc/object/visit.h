@@ -48,6 +48,6 @@ int sv_want(const char *verb, Py_ssize_t wanted, Py_ssize_t given);
 int sv_want_tags(PyObject *tags);
 
 /* A Freshness in ledger terms; None: the ledger's own. SV_OK or SV_RAISED. */
-int sv_terms_of(const sv_ledger *ledger, PyObject *fresh, sv_terms *terms);
+int sv_terms_of(sv_ledger *ledger, PyObject *fresh, sv_terms *terms);
 
 #endif

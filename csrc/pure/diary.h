@@ -21,6 +21,7 @@ typedef struct sv_diary {
 
 #define SV_DIARY_FIRST 256u
 #define SV_DIARY_MOST 65536u
+#define SV_DIARY_GUESS 65536u /* entries of a cache that is bounded by weight only */
 
 /* For a cache of so many entries: one key in `entries / 2048` is in the sample, and so many requests are recorded that
  * each of these entries may be asked for sixteen times. Needs no memory yet. */

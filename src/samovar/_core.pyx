@@ -24,6 +24,8 @@ cdef extern from "object/memo.h":
         PyObject *stats
         PyObject *load
         PyObject *refresh
+        PyObject *steer
+        PyObject *renew
         PyObject *unhashable
         PyObject *bound
         PyObject *left_behind
@@ -90,12 +92,14 @@ def _left_behind():
     return None
 
 
-def _teach(*, info, stats, load, refresh, unhashable, bound):
+def _teach(*, info, stats, load, refresh, steer, renew, unhashable, bound):
     """Hand the words of the floors above down to the core, once, when the package is imported."""
     sv_words.info = kept(info)
     sv_words.stats = kept(stats)
     sv_words.load = kept(load)
     sv_words.refresh = kept(refresh)
+    sv_words.steer = kept(steer)
+    sv_words.renew = kept(renew)
     sv_words.unhashable = kept(unhashable)
     sv_words.bound = kept(bound)
     sv_words.left_behind = kept(_left_behind)

@@ -49,7 +49,7 @@ def _limit(value: Duration | None, name: str) -> float | None:
     return limit_s if limit_s < threading.TIMEOUT_MAX else None
 
 
-def _gap(fresh: Freshness | None) -> float:
+def gap_of(fresh: Freshness | None) -> float:
     return early.gap(fresh.early, 1.0 - random.random()) if fresh is not None and fresh.early else 0.0
 
 
@@ -70,7 +70,7 @@ def drive(steps: Steps, perform: Callable[[int, Any], Any]) -> Any:
         return stop.value
 
 
-class _Blocking:
+class Blocking:
     def __init__(self, ask: Ask, maker: Maker) -> None:
         self.ask, self.maker = ask, maker
 
@@ -131,7 +131,7 @@ def _tell_failure(loads: list[Load]) -> None:
         tell(error)
 
 
-def _ask(core: Any, **words: Any) -> Ask:
+def ask_blocking(core: Any, **words: Any) -> Ask:
     return Ask(core, thread=threading.get_ident(), **words)
 
 
@@ -144,9 +144,9 @@ def get_or_set(core: Any, key: Hashable, factory: Factory, *, fresh: Freshness |
     """
     check_factory("get_or_set", factory, awaits=False)
     maker = Single("get_or_set", factory)
-    ask = _ask(core, fresh=fresh, tags=tags, weight=weight, gap=_gap(fresh),
+    ask = ask_blocking(core, fresh=fresh, tags=tags, weight=weight, gap=gap_of(fresh),
                **_limits("get_or_set", soft_timeout, hard_timeout))
-    return _conclude(ask, maker, key, drive(one(ask, key), _Blocking(ask, maker).perform))
+    return _conclude(ask, maker, key, drive(one(ask, key), Blocking(ask, maker).perform))
 
 
 def refresh(core: Any, key: Hashable, factory: Factory, *, fresh: Freshness | None = None,
@@ -154,9 +154,9 @@ def refresh(core: Any, key: Hashable, factory: Factory, *, fresh: Freshness | No
     """Load whatever is stored, and return the new value; when the factory raises, what is stored stays."""
     check_factory("refresh", factory, awaits=False)
     maker = Single("refresh", factory)
-    ask = _ask(core, fresh=fresh, tags=tags, weight=weight)
+    ask = ask_blocking(core, fresh=fresh, tags=tags, weight=weight)
     ask.swr = ask.sie = 0.0
-    return _conclude(ask, maker, key, drive(anew(ask, key), _Blocking(ask, maker).perform))
+    return _conclude(ask, maker, key, drive(anew(ask, key), Blocking(ask, maker).perform))
 
 
 def _conclude(ask: Ask, maker: Single, key: Hashable, verdict: tuple[int, Any]) -> Any:
@@ -165,10 +165,10 @@ def _conclude(ask: Ask, maker: Single, key: Hashable, verdict: tuple[int, Any]) 
         return thing
     if kind == ERROR:
         return thing.outcome()
-    return _Blocking(ask, maker).call([_alone(key)])
+    return Blocking(ask, maker).call([alone(key)])
 
 
-def _alone(key: Hashable) -> Load:
+def alone(key: Hashable) -> Load:
     """A load that no store knows of."""
     return Load(key, FOLLOW, 0, None, MISSING, 0.0, 0, 0.0)  # type: ignore[arg-type]
 
@@ -184,8 +184,8 @@ def get_or_set_many(core: Any, keys: Iterable[Hashable], factory: Factory, *, fr
     """
     check_factory("get_or_set_many", factory, awaits=False)
     maker = Batch("get_or_set_many", factory)
-    ask = _ask(core, fresh=fresh, tags=tags, weight=weight, gap=_gap(fresh))
-    driver = _Blocking(ask, maker)
+    ask = ask_blocking(core, fresh=fresh, tags=tags, weight=weight, gap=gap_of(fresh))
+    driver = Blocking(ask, maker)
     answers, verdict = drive(many(ask, keys), driver.perform)
     if verdict is not None and verdict[0] == ALONE:
         loads = verdict[1]
@@ -225,7 +225,7 @@ async def adrive(steps: Steps, perform: Callable[[int, Any], Awaitable[Any]]) ->
         return stop.value
 
 
-class _Awaiting:
+class Awaiting:
     """Without a loop (another event loop, a coroutine driven by hand) it loads, but is joined by nobody and waits for
     nobody."""
 
@@ -288,7 +288,7 @@ class _Awaiting:
         return True
 
 
-def _ask_async(core: Any, awaits: bool, **words: Any) -> Ask:
+def ask_async(core: Any, awaits: bool, **words: Any) -> Ask:
     loop = running_loop()
     if loop is None:
         return Ask(core, **words)
@@ -302,9 +302,9 @@ async def aget_or_set(core: Any, key: Hashable, factory: Factory, *, fresh: Fres
     that returns is awaited if it can be."""
     awaits = check_factory("aget_or_set", factory, awaits=True)
     maker = Single("aget_or_set", factory)
-    ask = _ask_async(core, awaits, fresh=fresh, tags=tags, weight=weight, gap=_gap(fresh),
+    ask = ask_async(core, awaits, fresh=fresh, tags=tags, weight=weight, gap=gap_of(fresh),
                      **_limits("aget_or_set", soft_timeout, hard_timeout))
-    driver = _Awaiting(ask, maker, awaits)
+    driver = Awaiting(ask, maker, awaits)
     return await _aconclude(driver, key, await adrive(one(ask, key), driver.perform))
 
 
@@ -313,19 +313,19 @@ async def arefresh(core: Any, key: Hashable, factory: Factory, *, fresh: Freshne
     """refresh for a coroutine."""
     awaits = check_factory("arefresh", factory, awaits=True)
     maker = Single("arefresh", factory)
-    ask = _ask_async(core, awaits, fresh=fresh, tags=tags, weight=weight)
+    ask = ask_async(core, awaits, fresh=fresh, tags=tags, weight=weight)
     ask.swr = ask.sie = 0.0
-    driver = _Awaiting(ask, maker, awaits)
+    driver = Awaiting(ask, maker, awaits)
     return await _aconclude(driver, key, await adrive(anew(ask, key), driver.perform))
 
 
-async def _aconclude(driver: _Awaiting, key: Hashable, verdict: tuple[int, Any]) -> Any:
+async def _aconclude(driver: Awaiting, key: Hashable, verdict: tuple[int, Any]) -> Any:
     kind, thing = verdict
     if kind == VALUE:
         return thing
     if kind == ERROR:
         return thing.outcome()
-    return await driver.call([_alone(key)])
+    return await driver.call([alone(key)])
 
 
 async def aget_or_set_many(core: Any, keys: Iterable[Hashable], factory: Factory, *, fresh: Freshness | None = None,
@@ -334,8 +334,8 @@ async def aget_or_set_many(core: Any, keys: Iterable[Hashable], factory: Factory
     """get_or_set_many for a coroutine. Its load goes on when its caller is cancelled, for it serves many keys."""
     awaits = check_factory("aget_or_set_many", factory, awaits=True)
     maker = Batch("aget_or_set_many", factory)
-    ask = _ask_async(core, awaits, fresh=fresh, tags=tags, weight=weight, gap=_gap(fresh))
-    driver = _Awaiting(ask, maker, awaits)
+    ask = ask_async(core, awaits, fresh=fresh, tags=tags, weight=weight, gap=gap_of(fresh))
+    driver = Awaiting(ask, maker, awaits)
     answers, verdict = await adrive(many(ask, keys), driver.perform)
     if verdict is not None and verdict[0] == ALONE:
         loads = verdict[1]

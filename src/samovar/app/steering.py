@@ -48,9 +48,9 @@ class _AwaitedCall(_Call):
         return [self.memo._form(value, False)]
 
 
-def _words(memo: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
-    steering = memo._steering
-    return {"fresh": steering.fresh, "tags": steering.tags_of(args, kwargs)}
+def _words(call: _Call) -> dict[str, Any]:
+    steering = call.memo._steering
+    return {"fresh": steering.fresh, "tags": steering.tags_of(call.args, call.kwargs), "gap": gap_of(steering.fresh)}
 
 
 def steer(memo: Any, fn: Callable[..., Any], key: Hashable, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -68,20 +68,22 @@ def renew(memo: Any, fn: Callable[..., Any], key: Hashable, args: tuple[Any, ...
 
 
 def _steer(memo: Any, call: _Call, key: Hashable, steps: Callable[..., Any]) -> Any:
-    words = _words(memo, call.args, call.kwargs)
-    driver = Blocking(ask_blocking(memo, gap=gap_of(words["fresh"]), **words), call)
-    kind, thing = _judged(driver.ask, steps, drive(steps(driver.ask, key), driver.perform))
+    driver = Blocking(ask_blocking(memo, **_words(call)), call)
+    if steps is anew:
+        driver.ask.swr = driver.ask.sie = 0.0
+    kind, thing = _judged(drive(steps(driver.ask, key), driver.perform))
     return memo._answer(thing if kind == VALUE else driver.call([alone(key)])[0])
 
 
 async def _asteer(memo: Any, call: _AwaitedCall, key: Hashable, steps: Callable[..., Any]) -> Any:
-    words = _words(memo, call.args, call.kwargs)
-    driver = Awaiting(ask_async(memo, True, gap=gap_of(words["fresh"]), **words), call, True)
-    kind, thing = _judged(driver.ask, steps, await adrive(steps(driver.ask, key), driver.perform))
+    driver = Awaiting(ask_async(memo, True, **_words(call)), call, True)
+    if steps is anew:
+        driver.ask.swr = driver.ask.sie = 0.0
+    kind, thing = _judged(await adrive(steps(driver.ask, key), driver.perform))
     return memo._answer(thing if kind == VALUE else (await driver.call([alone(key)]))[0])
 
 
-def _judged(ask: Any, steps: Callable[..., Any], verdict: Verdict) -> Verdict:
+def _judged(verdict: Verdict) -> Verdict:
     kind, thing = verdict
     if kind == ERROR:
         thing.outcome()

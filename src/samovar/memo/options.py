@@ -66,6 +66,43 @@ def check_options(who, maxsize, typed, key, coalesce, cache_exceptions, copy):
     return number, typed, key, coalesce, exceptions, copy
 
 
+def check_freshness(who, ttl, fresh, eviction, tags, clock, coalesce):
+    """(fresh, eviction, tags, clock) as the core and the steering take them; TypeError or ValueError as above.
+
+    tags: None, a text or texts, or a function of the call's arguments that returns them.
+    """
+    said = Freshness.of(ttl, fresh, who=who)
+    if not isinstance(eviction, str) or eviction not in evictions():
+        wrong = ValueError if isinstance(eviction, str) else TypeError
+        raise wrong(f"{who}: eviction must be one of {', '.join(map(repr, evictions()))}, not {eviction!r}")
+    if tags is not None and not callable(tags):
+        tags = texts(f"{who}: tags", tags)
+    _check_callable(who, "clock", clock, "it is called for the time in seconds")
+    if not coalesce and (tags is not None or needs_steering(said)):
+        raise ValueError(
+            f"{who}: coalesce must be True with tags, early, stale_while_revalidate or stale_if_error: one call renews an "
+            f"answer for all"
+        )
+    return said, eviction, tags, clock
+
+
+def needs_steering(fresh):
+    """Whether answers may be served stale or renewed early."""
+    return fresh is not None and bool(fresh.early or fresh.keep)
+
+
+def texts(name, value):
+    """One text or several as a tuple, each once."""
+    try:
+        given = (value,) if isinstance(value, str) else tuple(dict.fromkeys(value))
+    except TypeError:
+        raise TypeError(f"{name} must be a text, or texts in a tuple, list or set, not {value!r}") from None
+    for tag in given:
+        if not isinstance(tag, str):
+            raise TypeError(f"{name} must be texts, and {tag!r} is none")
+    return tuple(tag if type(tag) is str else str(tag) for tag in given)
+
+
 def is_async(fn: object) -> bool:
     """Whether calling `fn` gives a coroutine."""
     return inspect.iscoroutinefunction(fn) or (
