@@ -53,7 +53,15 @@ class Batch:
         return [result.get(load.key, MISSING) for load in loads]
 
 
-Maker = Single | Batch
+class Maker(Protocol):
+    """What makes the values of loads: `begin` calls the factory, `values` reads what came of it, once it is no awaitable."""
+
+    @property
+    def who(self) -> str: ...
+    @property
+    def factory(self) -> Factory: ...
+    def begin(self, loads: Sequence[Any], /) -> Any: ...
+    def values(self, loads: Sequence[Any], result: Any, /) -> list[Any]: ...
 
 
 def refuse_async(who: str, factory: Factory) -> NoReturn:
