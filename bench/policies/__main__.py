@@ -64,6 +64,7 @@ def measured(with_speed: bool) -> dict[str, Any]:
         "summary": {rule: measures.summary(reached[rule]) for rule in measures.RULES} | others,
         "distances": measures.distances(reached),
         "estimates": measures.estimates(),
+        "living": measures.living(),
         "weights": measures.by_weight(),
         "speed": speed.measured() if with_speed else [],
         "curves": measures.curves(),

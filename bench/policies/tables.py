@@ -40,10 +40,11 @@ def distances(report: dict[str, Any]) -> Table:
 
 
 def estimates(report: dict[str, Any]) -> Table:
-    rows = [(rule, *(f"{100 * report['estimates'][rule][part]:.2f}" for part in ("mean", "p90", "worst")))
+    parts = ("mean", "p90", "worst")
+    rows = [(rule, *(f"{100 * report[kind][rule][part]:.2f}" for kind in ("estimates", "living") for part in parts))
             for rule in ESTIMATED]
-    title = "The sampled answer to \"at twice the size?\": distance to the truth, in points"
-    return title, ("rule", "mean", "p90", "worst"), rows
+    title = "The sampled answer to \"at twice the size?\", of a trace and of a living cache: distance to the truth, in points"
+    return title, ("rule", *parts, *(f"living, {part}" for part in parts)), rows
 
 
 def weights(report: dict[str, Any]) -> Table:

@@ -184,15 +184,16 @@ const char *sv_cache_check(PyObject *self)
 
 static PyObject *cache_join(PyObject *self, PyObject *const *args, Py_ssize_t count)
 {
-    if (count > 0) {
-        uint64_t hash;
-        if (sv_hash_of(args[0], &hash) != SV_OK)
-            return NULL;
-        SV_LOCK(self)
-        sv_diary_note(&((sv_cache *)self)->diary, hash);
-        SV_UNLOCK()
+    uint64_t hash;
+    PyObject *joined = sv_protocol_join(self, store_of(self), args, count);
+    if (joined == NULL || sv_hash_of(args[0], &hash) != SV_OK) {
+        Py_XDECREF(joined);
+        return NULL;
     }
-    return sv_protocol_join(self, store_of(self), args, count);
+    SV_LOCK(self)
+    sv_diary_note(&((sv_cache *)self)->diary, hash, PyLong_AsLong(PyTuple_GET_ITEM(joined, 0)) == SV_ROLE_HIT);
+    SV_UNLOCK()
+    return joined;
 }
 
 #define PROTOCOL(verb)                                                                       \

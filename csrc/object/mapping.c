@@ -34,7 +34,7 @@ static SV_NEVER_INLINE int look_thoroughly(PyObject *self, PyObject *const *key,
     SV_LOCK(self)
     found = sv_visit_find_locked(store, &visit, &handle);
     if ((found == 1 && counted != PEEK) || (found == 0 && counted == COUNTED))
-        sv_diary_note(&cache->diary, visit.asked.hash);
+        sv_diary_note(&cache->diary, visit.asked.hash, found);
     if (found == 1)
         *value = take_locked(cache, handle, visit.now, counted);
     else if (found == 0 && counted == COUNTED)
@@ -87,7 +87,7 @@ SV_INLINE int look_quickly(PyObject *self, PyObject *key, PyObject **value, int 
         found = 0;
     }
     if (found >= 0)
-        sv_diary_note(&cache->diary, hash);
+        sv_diary_note(&cache->diary, hash, found);
     SV_UNLOCK()
     return found;
 }

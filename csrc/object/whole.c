@@ -391,72 +391,81 @@ static PyObject *cache_latency(PyObject *self, PyObject *const *args, Py_ssize_t
     return answer;
 }
 
-/* The record of requests shown to miniature caches of other sizes; its first half only warms them. No Python objects:
- * the caller has let the interpreter go. SV_OK or SV_NOMEM. */
-static int replay_diary(const sv_diary *diary, const uint64_t *hashes, uint32_t length, const sv_rule *rule,
-                        uint64_t living, const uint64_t *sizes, uint32_t count, double living_ratio, double *expected)
+/* A copy of the record of requests, and the cache that they were asked of. */
+typedef struct sv_record {
+    uint64_t *lines, living, rate;
+    uint32_t length;
+    int whole; /* it begins with the first request */
+    const sv_rule *rule;
+} sv_record;
+
+/* The record shown to miniature caches of other sizes. Where older requests are missing its first half only warms them,
+ * and what the living cache reached in the other half anchors the curve. The caller has let the interpreter go: no
+ * Python objects here. SV_OK or SV_NOMEM. */
+static int replay_record(const sv_record *record, const uint64_t *sizes, uint32_t count, double *expected)
 {
     sv_mrc mrc;
-    int status = sv_mrc_open(&mrc, rule, living, sizes, count, diary->rate, 1);
+    uint32_t begin = record->whole ? 0 : record->length / 2, hits = 0;
+    int status = sv_mrc_open(&mrc, record->rule, record->living, sizes, count, record->rate, 1);
     if (status != SV_OK)
         return status;
-    for (uint32_t at = 0; at < length && status == SV_OK; at++) {
-        if (at == length / 2)
+    for (uint32_t at = 0; at < record->length && status == SV_OK; at++) {
+        if (at == begin)
             sv_mrc_forget(&mrc);
-        status = sv_mrc_ask_slow(&mrc, hashes[at], 1);
+        hits += at >= begin && (record->lines[at] & SV_DIARY_HIT) != 0;
+        status = sv_mrc_ask_slow(&mrc, record->lines[at] & ~SV_DIARY_HIT, 1);
     }
     for (uint32_t i = 0; i < count; i++)
-        expected[i] = living_ratio < 0 ? sv_mrc_alone(&mrc, i) : sv_mrc_expected(&mrc, i, living_ratio);
+        expected[i] = sv_mrc_expected(&mrc, i, (double)hits / (double)(record->length - begin));
     sv_mrc_close(&mrc);
     return status;
 }
 
-/* _curve(sizes, living_ratio) -> expected hit ratios at these numbers of entries, or None while nothing is recorded.
- * A living ratio below 0: the sample alone is asked. */
-static PyObject *cache_curve(PyObject *self, PyObject *const *args, Py_ssize_t count)
+static int copy_record_locked(const sv_cache *cache, sv_record *record)
 {
-    sv_cache *cache = cache_of(self);
-    uint64_t sizes[SV_MRC_MOST];
+    const sv_diary *diary = &cache->diary;
+    const sv_store *store = &cache->store;
+    uint32_t length = sv_diary_length(diary);
+    *record = (sv_record){.rate = diary->rate, .length = length, .whole = sv_diary_is_whole(diary)};
+    record->rule = store->policy->rule;
+    record->living = store->ledger->maxweight == SV_UNBOUNDED ? store->maxsize : store->current;
+    record->lines = sv_malloc(((size_t)length + 1) * sizeof(uint64_t));
+    for (uint32_t at = 0; record->lines != NULL && at < length; at++)
+        record->lines[at] = sv_diary_at(diary, at);
+    return record->lines == NULL ? SV_NOMEM : SV_OK;
+}
+
+/* _curve(sizes) -> expected hit ratios at these numbers of entries, or None while nothing is recorded. */
+static PyObject *cache_curve(PyObject *self, PyObject *sizes)
+{
+    uint64_t asked[SV_MRC_MOST];
     double expected[SV_MRC_MOST];
-    if (sv_want("_curve", 2, count) != SV_OK)
-        return NULL;
-    double living_ratio = PyFloat_AsDouble(args[1]);
-    if (living_ratio == -1.0 && PyErr_Occurred())
-        return NULL;
-    Py_ssize_t asked = PyTuple_Check(args[0]) ? PyTuple_GET_SIZE(args[0]) : -1;
-    if (asked < 0 || asked >= (Py_ssize_t)SV_MRC_MOST)
+    Py_ssize_t count = PyTuple_Check(sizes) ? PyTuple_GET_SIZE(sizes) : -1;
+    if (count < 0 || count >= (Py_ssize_t)SV_MRC_MOST)
         return PyErr_Format(PyExc_ValueError, "sizes must be a tuple of at most %d", (int)SV_MRC_MOST - 1);
-    for (Py_ssize_t i = 0; i < asked && !PyErr_Occurred(); i++)
-        sizes[i] = PyLong_AsUnsignedLongLong(PyTuple_GET_ITEM(args[0], i));
+    for (Py_ssize_t i = 0; i < count; i++)
+        asked[i] = PyLong_AsUnsignedLongLong(PyTuple_GET_ITEM(sizes, i));
     if (PyErr_Occurred())
         return NULL;
-    uint32_t length = 0;
-    uint64_t *hashes = NULL, living;
-    sv_diary shape = {0};
-    SV_LOCK(self)
-    length = sv_diary_length(&cache->diary);
-    hashes = sv_malloc((length + 1) * sizeof(uint64_t));
-    for (uint32_t at = 0; hashes != NULL && at < length; at++)
-        hashes[at] = sv_diary_at(&cache->diary, at);
-    shape.rate = cache->diary.rate;
-    living = cache->store.ledger->maxweight == SV_UNBOUNDED ? cache->store.maxsize : cache->store.current;
-    SV_UNLOCK()
-    if (hashes == NULL)
-        return PyErr_NoMemory();
-    if (length == 0 || living == SV_UNBOUNDED || living == 0) {
-        sv_free(hashes);
-        Py_RETURN_NONE;
-    }
+    sv_record record;
     int status;
-    Py_BEGIN_ALLOW_THREADS
-    status = replay_diary(&shape, hashes, length, cache->store.policy->rule, living, sizes, (uint32_t)asked, living_ratio,
-                          expected);
-    Py_END_ALLOW_THREADS
-    sv_free(hashes);
+    SV_LOCK(self)
+    status = copy_record_locked(cache_of(self), &record);
+    SV_UNLOCK()
     if (status != SV_OK)
         return PyErr_NoMemory();
-    PyObject *answer = PyTuple_New(asked);
-    for (Py_ssize_t i = 0; answer != NULL && i < asked; i++) {
+    if (record.length == 0 || record.living == SV_UNBOUNDED || record.living == 0) {
+        sv_free(record.lines);
+        Py_RETURN_NONE;
+    }
+    Py_BEGIN_ALLOW_THREADS
+    status = replay_record(&record, asked, (uint32_t)count, expected);
+    Py_END_ALLOW_THREADS
+    sv_free(record.lines);
+    if (status != SV_OK)
+        return PyErr_NoMemory();
+    PyObject *answer = PyTuple_New(count);
+    for (Py_ssize_t i = 0; answer != NULL && i < count; i++) {
         PyObject *ratio = PyFloat_FromDouble(expected[i]);
         if (ratio == NULL)
             Py_CLEAR(answer);
@@ -464,6 +473,21 @@ static PyObject *cache_curve(PyObject *self, PyObject *const *args, Py_ssize_t c
             PyTuple_SET_ITEM(answer, i, ratio);
     }
     return answer;
+}
+
+/* _recorded() -> (requests whose hits anchor the curve, one key in so many is recorded, all since the first one) */
+static PyObject *cache_recorded(PyObject *self, PyObject *nothing)
+{
+    (void)nothing;
+    const sv_diary *diary = &cache_of(self)->diary;
+    uint32_t length;
+    int whole;
+    SV_LOCK(self)
+    length = sv_diary_length(diary);
+    whole = sv_diary_is_whole(diary);
+    SV_UNLOCK()
+    return Py_BuildValue("(IKO)", (unsigned int)(whole ? length : length - length / 2), (unsigned long long)diary->rate,
+                         whole ? Py_True : Py_False);
 }
 
 static PyObject *cache_now(PyObject *self, PyObject *nothing)
@@ -488,7 +512,8 @@ PyMethodDef sv_whole_methods[] = {
     {"_popitem", cache_popitem, METH_NOARGS, NULL},
     {"_counts", cache_counts, METH_NOARGS, NULL},
     {"_latency", VERB(cache_latency), METH_FASTCALL, NULL},
-    {"_curve", VERB(cache_curve), METH_FASTCALL, NULL},
+    {"_curve", cache_curve, METH_O, NULL},
+    {"_recorded", cache_recorded, METH_NOARGS, NULL},
     {"_now", cache_now, METH_NOARGS, NULL},
     {NULL, NULL, 0, NULL},
 };

@@ -1,7 +1,7 @@
 #include "diary.h"
 
-#define IN_A_MINI 2048u /* keys of a full cache that are in the sample */
-#define TIMES 16u
+#define IN_A_MINI 1024u /* keys of a full cache that are in the sample */
+#define TIMES 32u
 
 void sv_diary_open(sv_diary *diary, uint64_t entries, uint64_t seed)
 {
@@ -21,7 +21,7 @@ void sv_diary_close(sv_diary *diary)
     diary->noted = 0;
 }
 
-SV_NOINLINE void sv_diary_note_slowly(sv_diary *diary, uint64_t hash)
+SV_NOINLINE void sv_diary_note_slowly(sv_diary *diary, uint64_t line)
 {
     uint32_t room = diary->room == 0 ? SV_DIARY_FIRST : diary->room * 2;
     uint64_t *hashes = sv_realloc(diary->hashes, room * sizeof(uint64_t));
@@ -31,5 +31,5 @@ SV_NOINLINE void sv_diary_note_slowly(sv_diary *diary, uint64_t hash)
     }
     diary->hashes = hashes;
     diary->room = room;
-    diary->hashes[diary->noted++] = hash;
+    diary->hashes[diary->noted++] = line;
 }
