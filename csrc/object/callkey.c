@@ -6,6 +6,18 @@ PyTypeObject *sv_callkey_type = NULL, *sv_flatkey_type = NULL;
 
 /* ------------------------------------------------------------------ reading a call */
 
+int sv_hash_slowly(PyObject *key, uint64_t *hash)
+{
+    if (Py_EnterRecursiveCall(" while hashing an argument"))
+        return SV_RAISED;
+    Py_hash_t found = PyObject_Hash(key);
+    Py_LeaveRecursiveCall();
+    if (found == -1)
+        return SV_RAISED;
+    *hash = (uint64_t)found;
+    return SV_OK;
+}
+
 static int fold_values(uint64_t *state, PyObject *const *values, Py_ssize_t count, int rules, Py_ssize_t *failed)
 {
     uint64_t acc = *state, first = 0;

@@ -59,7 +59,9 @@ int sv_asked_reread(sv_asked *asked, PyObject **key, int rules);
 /* The public face of a key, for users: a hashable, new reference. */
 PyObject *sv_asked_public(const sv_asked *asked);
 
-/* Hash of one key object that is not a call's: mapping keys, bare keys. SV_OK or SV_RAISED. */
+/* Hash of one key object that is not a call's: mapping keys, bare keys. SV_OK or SV_RAISED. Python code that a hash runs
+ * may ask the same memo for the same hash, without end: the depth is counted. */
+int sv_hash_slowly(PyObject *key, uint64_t *hash);
 SV_INLINE int sv_hash_of(PyObject *key, uint64_t *hash)
 {
     Py_hash_t found;
@@ -72,11 +74,7 @@ SV_INLINE int sv_hash_of(PyObject *key, uint64_t *hash)
         *hash = (uint64_t)(found - (found == -1));
         return SV_OK;
     }
-    found = PyObject_Hash(key);
-    if (found == -1)
-        return SV_RAISED;
-    *hash = (uint64_t)found;
-    return SV_OK;
+    return sv_hash_slowly(key, hash);
 }
 
 /* Equal for sure, without running Python code: 1 yes, 0 no, -1 not known. The hashes are equal. */

@@ -407,6 +407,29 @@ def test_endless_recursion_is_an_error_at_the_usual_limit(make):
     assert fresh_python(code, make).strip() == "RecursionError"
 
 
+@pytest.mark.parametrize("make", MAKERS)
+@pytest.mark.parametrize("special", ["__abs__", "__repr__", "__hash__"])
+def test_endless_recursion_through_a_c_function_is_an_error(make, special):
+    """The memo of a builtin is the very method that the builtin calls: no Python function on the way counts the depth,
+    and with `__hash__` the recursion is in hashing the argument, before anything is called."""
+    code = """
+import sys, functools, samovar, samovar._core
+make = eval(sys.argv[1], {"functools": functools, **vars(samovar)})
+special = sys.argv[2]
+builtin = {"__abs__": abs, "__repr__": repr, "__hash__": hash}[special]
+
+class Thing:
+    pass
+
+setattr(Thing, special, make(builtin))
+try:
+    builtin(Thing())
+except RecursionError:
+    print("RecursionError")
+"""
+    assert fresh_python(code, make, special).strip() == "RecursionError"
+
+
 def deepest(make):
     """The deepest recursion of a memoized function at the interpreter's usual limit."""
     return int(fresh_python("""
