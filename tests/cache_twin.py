@@ -9,6 +9,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent / "models"))
 
 import pytest  # noqa: E402
 
+from samovar import _core  # noqa: E402
 from samovar._base.freshness import Freshness  # noqa: E402
 from support import LIMIT, until, wait_for  # noqa: E402
 from twins.cache import CacheCore  # noqa: E402
@@ -53,7 +54,7 @@ class Locked:
 
 def locked(clock, *, maxsize=None, weigher=None, fresh=None):
     """A core that threads may share."""
-    return Locked(CacheCore(maxsize, None, weigher, "lru", fresh, clock, None, False))
+    return Locked(CacheCore(maxsize, 1000, weigher, "lru", fresh, clock, None, False))
 
 
 @pytest.fixture
@@ -62,12 +63,20 @@ def clock():
     return Clock()
 
 
-@pytest.fixture
-def core(clock):
-    """A core whose loads have all ended when the test is over."""
-    made = locked(clock)
+def native(clock, *, maxsize=None, weigher=None, fresh=None):
+    """The native core."""
+    return _core.CacheCore(maxsize, 1000, weigher, "lru", fresh, clock, None, False)
+
+
+@pytest.fixture(params=[locked, native])
+def core(request, clock):
+    """The twin and the native core; of the twin it is known that all loads have ended when the test is over."""
+    made = request.param(clock)
     yield made
-    until(lambda: not made.core.flying)  # every load ends
+    if request.param is locked:
+        until(lambda: not made.core.flying)
+    else:
+        assert _core.check(made)
 
 
 def put(core, key, value, fresh=None):

@@ -13,6 +13,7 @@ import itertools
 from collections import defaultdict
 from typing import NamedTuple
 
+from samovar import _core
 from samovar._base import flight
 from samovar._base.flight import ENDED, FLYING, TIMED_OUT, Waiter
 from samovar._base.missing import MISSING
@@ -112,6 +113,72 @@ class Watched:
             return told
 
         return call
+
+
+class Paired(CacheCore):
+    """The twin and the native core side by side: whatever the protocol asks, they must agree."""
+
+    def __init__(self, *how):
+        super().__init__(*how)
+        self.native = _core.CacheCore(*how)
+        self.numbers, self.stamps = {}, {}  # of the twin -> of the native one
+
+    def agree(self, verb, ours, theirs):
+        if ours != theirs:
+            raise Broken(f"{verb}: the native core says {theirs!r}, and {ours!r} is right")
+        return ours
+
+    def _join(self, *args):
+        ours, theirs = super()._join(*args), self.native._join(*args)
+        self.agree("_join", (ours[0], ours[2], *plain(*ours[3:5])), (theirs[0], theirs[2], *plain(*theirs[3:5])))
+        self.numbers[ours[1]], self.stamps[ours[5]] = theirs[1], theirs[5]
+        return ours
+
+    def _refresh_begin(self, *args):
+        ours, theirs = super()._refresh_begin(*args), self.native._refresh_begin(*args)
+        self.agree("_refresh_begin", plain(*ours[1:3]), plain(*theirs[1:3]))
+        self.numbers[ours[0]], self.stamps[ours[3]] = theirs[0], theirs[3]
+        return ours
+
+    def _settle(self, number, *args):
+        theirs = self.native._settle(self.numbers[number], *args)
+        return self.agree("_settle", super()._settle(number, *args), theirs)
+
+    def _drop(self, number, *args):
+        self.native._drop(self.numbers[number], *args)
+        super()._drop(number, *args)
+
+    def _abandon(self, number, *args):
+        self.native._abandon(self.numbers[number], *args)
+        super()._abandon(number, *args)
+
+    def _recheck(self, tags, begun, joined):
+        """The native one may be unsure more often, never less than is right."""
+        super()._recheck(tags, begun, joined)
+        return self.native._recheck(tags, self.stamps[begun], self.stamps[joined])
+
+    def check(self):
+        """At the end. Where a loaded entry comes in the order of use is the core's own affair: by its begin or its end."""
+        _core.check(self.native)
+        self.agree("_entries", {entry[:2] for entry in self._entries()}, {entry[:2] for entry in self.native._entries()})
+        ours, theirs = self._counts(), self.native._counts()
+        for name in ("hits", "stale_hits", "misses", "coalesced", "loads", "failures"):
+            self.agree(name, ours[name], theirs[name])
+
+
+def _both(verb):
+    def call(self, *args):
+        return self.agree(verb, getattr(CacheCore, verb)(self, *args), getattr(self.native, verb)(*args))
+    return call
+
+
+for _verb in ("_put", "delete", "clear", "expire", "_invalidate_tags", "peek"):
+    setattr(Paired, _verb, _both(_verb))
+
+
+def plain(value, age):
+    """What must be the same: an age says nothing where there is no value, and clocks count in nanoseconds."""
+    return value, None if value is MISSING else round(age, 6)
 
 
 class World:
@@ -352,6 +419,8 @@ class World:
                 raise Broken(f"{actor.name} got {value} though it was expired")
 
     def check_end(self):
+        if isinstance(self.inner, Paired):
+            self.inner.check()
         stuck = [actor.name for actor in self.actors if not actor.over]
         if stuck:
             raise Broken(f"nobody wakes {', '.join(stuck)}")

@@ -13,7 +13,7 @@ from samovar._base.freshness import Freshness
 from samovar._base.missing import MISSING
 from samovar.app import protocol
 from samovar.app.protocol import ALONE, AGAIN, ERROR, PASS, VALUE, Ask
-from scheduler import Broken, World, explore
+from scheduler import Broken, Paired, Stored, World, explore
 from twins.cache import FOLLOW, LEAD, CacheCore
 
 STALE = Freshness(ttl=10, stale_while_revalidate=5)
@@ -133,9 +133,8 @@ def expire(world):
 
 
 def eviction(world):
-    world.asks("first", "a")
+    world.asks("first", "a", times=2)
     world.asks("second", "b")
-    world.asks("third", "a")
 
 
 def stored(world, *keys):
@@ -173,9 +172,12 @@ def stale_on_error(world):
 
 
 def early(world):
-    stored(world, "a")
+    stored(world)
+    load = protocol.join(Ask(world.core), "a")
+    value = Stored("a", 0, 0, 0)
+    world.core._settle(load.number, load.flight, value, None, None, None, 1.0)  # it took a second
+    load.flight.land(value)
     world.clock.now += 9
-    world.inner.entries["a"].cost = 1.0
     world.asks("first", "a", gap=2.0)
     world.asks("second", "a", gap=2.0)
     writer(world, "a", "delete", "a")
@@ -190,7 +192,7 @@ def batch_and_single(world):
     world.tags["b"] = ("t",)
     world.asks("first", "a", "b", how="many")
     world.asks("second", "b")
-    writer(world, "b", "_invalidate_tags", ("t",), False)
+    world.acts("writer", call("_invalidate_tags", ("t",), False))
 
 
 def circle(world):
@@ -210,7 +212,7 @@ def impatient_for_stale(world):
     world.clock.now += 12
     world.asks("first", "a", soft_s=0.0)
     world.asks("second", "a", soft_s=0.0)
-    writer(world, "a", "delete", "a")
+    world.acts("writer", call("delete", "a"))
 
 
 # ------------------------------------------------------------------ promises
@@ -295,6 +297,20 @@ def test_waiter_that_gives_up_leaves_the_load_to_the_others(scenario):
     states = explore(scenario, functools.partial(Patience, fresh=ON_ERROR))
     assert states > 100
     assert bool(gave_up) is (scenario is impatient)
+
+
+@pytest.mark.parametrize("fresh", [None, STALE, ON_ERROR], ids=["plain", "stale", "on_error"])
+@pytest.mark.parametrize("scenario", [pair, delete, clear, put, refresh, failing, soft, expire, stale, aging, early,
+                                      stale_on_error, eviction, overlapping], ids=lambda scenario: scenario.__name__)
+def test_native_core_keeps_the_promises_and_agrees_with_its_twin(scenario, fresh):
+    if fresh is None and scenario in (stale, aging, early, stale_on_error):
+        fresh = Freshness(ttl=10, early=1.0)
+    every(scenario, fresh=fresh, inline=True, make_core=Paired, maxsize=1 if scenario is eviction else None)
+
+
+@pytest.mark.parametrize("scenario", [tags, tags_twice, batch_and_single], ids=lambda scenario: scenario.__name__)
+def test_native_core_fences_tags_off(scenario):
+    every(scenario, make_core=Paired)
 
 
 # ------------------------------------------------------------------ what is broken must be caught

@@ -56,7 +56,7 @@ def test_batch_that_fails_fails_those_who_wait_and_ends_every_load(core):
     leader = Crew(lambda: loading.get_or_set_many(core, ["a", "b"], lambda keys: gate()))
     wait_for(gate.entered)
     follower = Crew(lambda: loading.get_or_set(core, "b", lambda: 1))
-    until(lambda: core.core.counts["coalesced"] == 1)
+    until(lambda: core._counts()["coalesced"] == 1)
     gate.go.set()
     assert leader.join(errors_too=True) == follower.join(errors_too=True) == [gate.value]
 

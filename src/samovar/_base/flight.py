@@ -17,7 +17,6 @@ import asyncio
 import contextlib
 import os
 import threading
-from collections.abc import Iterator
 from contextvars import ContextVar
 from typing import Any
 
@@ -297,18 +296,25 @@ class Flight:
         return False
 
 
-@contextlib.contextmanager
-def bodies(flights: tuple[Flight, ...]) -> Iterator[None]:
-    """The code in this block is the body of these flights."""
-    for flight in flights:
-        if flight.loop is None and flight.thread is not None:
-            flight.thread = threading.get_ident()
-    token = _inside.set((*_inside.get(), *flights))
-    try:
-        yield
-    finally:
-        with contextlib.suppress(ValueError):  # thrown away with its loop, in whatever context that happens
-            _inside.reset(token)
+class bodies:
+    """`with bodies(flights)`: the code in this block is the body of these flights."""
+
+    __slots__ = ("flights", "token")
+
+    def __init__(self, flights: tuple[Flight, ...]) -> None:
+        self.flights = flights
+
+    def __enter__(self) -> None:
+        for flight in self.flights:
+            if flight.loop is None and flight.thread is not None:
+                flight.thread = threading.get_ident()
+        self.token = _inside.set((*_inside.get(), *self.flights))
+
+    def __exit__(self, *error: object) -> None:
+        try:
+            _inside.reset(self.token)
+        except ValueError:  # thrown away with its loop, in whatever context that happens
+            pass
 
 
 class _Left:

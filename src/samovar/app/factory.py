@@ -19,7 +19,9 @@ Factory = Callable[..., Any]
 
 class _Loaded(Protocol):
     key: Hashable
-    context: LoadContext
+
+    @property
+    def context(self) -> LoadContext: ...
 
 
 class Single:

@@ -15,6 +15,7 @@ The one rule: whoever led a load ends it, with _settle or _drop, and then ends i
 woken finds what was stored, and on every way out.
 """
 
+import math
 from collections.abc import Generator, Hashable, Iterable
 from typing import Any
 
@@ -69,14 +70,29 @@ class Ask:
 class Load:
     """A key that was asked for, and what the store said about it."""
 
-    __slots__ = ("age", "at", "context", "flight", "key", "left_out", "number", "role", "stamp", "value")
+    __slots__ = ("_context", "age", "at", "flight", "key", "left_out", "number", "role", "stamp", "value")
 
     def __init__(self, key: Hashable, role: int, number: int, flight: Flight, value: Any, age: float, stamp: Any,
                  at: float) -> None:
         self.key, self.role, self.number, self.flight = key, role, number, flight
         self.value, self.age, self.stamp, self.at = value, age, stamp, at
-        self.context = LoadContext(key, value)
+        self._context: LoadContext | None = None
         self.left_out = False
+
+    @property
+    def context(self) -> LoadContext:
+        """What the factory sees of this load; made when it is asked for."""
+        if self._context is None:
+            self._context = LoadContext(self.key, self.value)
+        return self._context
+
+    def said(self, ask: Ask) -> tuple[bool, Freshness | None, tuple[str, ...] | None, int | None]:
+        """Whether the result is stored, its freshness, tags and weight: the factory's word over the caller's."""
+        context = self._context
+        if context is None:
+            return True, ask.fresh, ask.tags, ask.weight
+        return (context.is_stored(), context.freshness(ask.fresh), ask.tags if context.tags is None else context.tags,
+                ask.weight if context.weight is None else context.weight)
 
     def limit(self, ask: Ask) -> float | None:
         """Seconds that the caller would wait from now on, or None."""
@@ -259,7 +275,7 @@ def _timed_out(ask: Ask, load: Load) -> Generator[Request, Any, Verdict]:
         return VALUE, load.value
     if ask.is_over(ask.hard_s):
         raise LoadTimeout(f"the load of {load.key!r} took longer than {ask.hard_s:g} s; it goes on in the background")
-    load.value = MISSING
+    load.age = math.inf  # too old from now on, for this caller
     if load.flight.state == ABANDONED:  # it was refused, not slow
         return AGAIN, None
     return (yield from _end(ask, load))
@@ -294,16 +310,15 @@ def work(ask: Ask, loads: list[Load]) -> Generator[Request, Any, None]:
 
 
 def _settle(ask: Ask, load: Load, value: Any, cost_s: float) -> Generator[Request, Any, None]:
-    core, context, flight = ask.core, load.context, load.flight
-    tags = ask.tags if context.tags is None else context.tags
+    core, flight = ask.core, load.flight
     if value is MISSING:
         load.left_out = True
         load.drop(ask)
         return
     try:
-        if context.is_stored():
-            weight = ask.weight if context.weight is None else context.weight
-            core._settle(load.number, flight, value, context.freshness(ask.fresh), tags, weight, cost_s)
+        is_stored, fresh, tags, weight = load.said(ask)
+        if is_stored:
+            core._settle(load.number, flight, value, fresh, tags, weight, cost_s)
         else:
             core._drop(load.number, flight, False)
     except Exception as error:  # a weigher's, or what the store refuses: the load is not over yet
