@@ -274,16 +274,23 @@ int sv_ledger_spoil(sv_ledger *ledger, sv_handle handle, uint64_t at)
     return 1;
 }
 
+int sv_ledger_is_wrong(sv_ledger *ledger, sv_handle handle)
+{
+    if (handle >= ledger->tagged_room || ledger->tagged[handle].tags == NULL)
+        return 0;
+    sv_tagged *tagged = &ledger->tagged[handle];
+    uint64_t at = 0;
+    int moved = tagged->seen == ledger->tags.clock ? 0 : sv_tags_moved(tagged->tags, tagged->seen, &at);
+    if (moved == 1 || (moved == 2 && !sv_ledger_spoil(ledger, handle, at)))
+        return 1;
+    tagged->seen = ledger->tags.clock;
+    return 0;
+}
+
 SV_NEVER_INLINE sv_state sv_ledger_state_slowly(sv_ledger *ledger, sv_handle handle, uint64_t *now)
 {
-    if (handle < ledger->tagged_room && ledger->tagged[handle].tags != NULL) {
-        sv_tagged *tagged = &ledger->tagged[handle];
-        uint64_t at = 0;
-        int moved = tagged->seen == ledger->tags.clock ? 0 : sv_tags_moved(tagged->tags, tagged->seen, &at);
-        if (moved == 1 || (moved == 2 && !sv_ledger_spoil(ledger, handle, at)))
-            return SV_WRONG;
-        tagged->seen = ledger->tags.clock;
-    }
+    if (sv_ledger_is_wrong(ledger, handle))
+        return SV_WRONG;
     if (sv_ledger_is_past(ledger, sv_wheel_deadline(&ledger->wheel, handle), now))
         return SV_PAST;
     if (handle < ledger->stays_room && sv_ledger_is_past(ledger, ledger->stays[handle].fresh_until, now))

@@ -150,6 +150,7 @@ typedef struct sv_line {
     uint64_t now;   /* precise */
     PyObject *tags; /* gathered, or NULL; sv_ledger_write takes them over and leaves NULL */
     uint64_t seen;  /* tag clock up to which they are known not to have moved */
+    int gathered;   /* there are tags, or there were */
     uint64_t late;  /* for how long it has been stale already */
     uint32_t weight;
     float cost;     /* seconds that the load took */
@@ -174,6 +175,9 @@ SV_INLINE uint64_t sv_ledger_fresh_until(const sv_ledger *ledger, sv_handle hand
 }
 
 typedef enum { SV_FRESH, SV_STALE, SV_PAST, SV_WRONG } sv_state;
+
+/* Whether one of an entry's tags was invalidated, so that it may not be served any more. It learns of soft ones. */
+int sv_ledger_is_wrong(sv_ledger *ledger, sv_handle handle);
 
 /* What an entry is at this time. SV_PAST: expired; SV_WRONG: one of its tags was invalidated. */
 sv_state sv_ledger_state_slowly(sv_ledger *ledger, sv_handle handle, uint64_t *now);

@@ -331,7 +331,7 @@ static int put(PyObject *self, PyObject *const *key, PyObject *value, const sv_t
     }
     if (status == SV_NOMEM || status == SV_FULL)
         sv_pouch_put_steal(&visit.pouch, value);
-    sv_line_end_locked(&line);
+    sv_line_end_locked(store, &line);
     SV_UNLOCK()
     if (status != SV_OK)
         sv_store_error(status);

@@ -300,6 +300,8 @@ static int settle_locked(sv_store *store, PyObject *const *args, const sv_terms 
         drop_locked(store, args[0], args[1], 0, 1, &visit->pouch);
         return SV_RAISED;
     }
+    if (ledger) /* what is past makes room before what is not */
+        sv_store_sweep(store, visit->now, SV_STEPS);
     const sv_load *load = led_by(store, args[0], args[1], &number);
     if (load != NULL) {
         int keep = !ledger || !sv_tags_fence(&store->ledger->tags, args[4], load->begun);
@@ -317,10 +319,8 @@ static int settle_locked(sv_store *store, PyObject *const *args, const sv_terms 
         stored = stored && keep;
         sv_pouch_put_steal(&visit->pouch, sv_store_end(store, number));
     }
-    if (ledger) {
-        sv_line_end_locked(&line);
-        sv_store_sweep(store, visit->now, SV_STEPS);
-    }
+    if (ledger)
+        sv_line_end_locked(store, &line);
     return stored;
 }
 

@@ -531,7 +531,7 @@ PyObject *sv_store_end(sv_store *store, uint32_t number)
 
 /* ------------------------------------------------------------------ leaving */
 
-/* A load renews the entry that expires or is evicted now: the value leaves, the entry goes on as one that is loading. */
+/* A load renews the entry that expires, is evicted or turns out to be wrong now: the value leaves, the entry goes on as one that is loading. */
 static int leave_the_load(sv_store *store, sv_handle handle, uint32_t number, sv_cause cause)
 {
     if (spare_boxes(store) < 2) /* the other one may be promised to a newcomer */
@@ -556,8 +556,8 @@ static void depart(sv_store *store, sv_handle handle, sv_cause cause)
 {
     if (SV_UNLIKELY(store->refreshing > 0)) {
         uint32_t number = sv_store_renewal(store, handle);
-        if (number != SV_NO_LOAD && (cause == SV_EVICTED || cause == SV_EXPIRED) &&
-            leave_the_load(store, handle, number, cause))
+        int goes_on = cause == SV_EVICTED || cause == SV_EXPIRED || cause == SV_INVALIDATED; /* tags: when it is settled */
+        if (number != SV_NO_LOAD && goes_on && leave_the_load(store, handle, number, cause))
             return;
         fence_off(store, handle);
     }
@@ -582,11 +582,9 @@ SV_NOINLINE void sv_store_sweep_slowly(sv_store *store, uint64_t now, uint32_t s
         sv_store_expire(store, due, SV_PAST);
     for (left = steps; ledger->unswept > 0 && left > 0; left--) {
         sv_handle handle = --ledger->unswept;
-        uint64_t at;
         if (handle >= ledger->tagged_room)
             ledger->unswept = ledger->tagged_room;
-        else if (ledger->tagged[handle].tags != NULL &&
-                 sv_tags_moved(ledger->tagged[handle].tags, ledger->tagged[handle].seen, &at) == 1)
+        else if (sv_ledger_is_wrong(ledger, handle))
             sv_store_expire(store, handle, SV_WRONG);
     }
 }

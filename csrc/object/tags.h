@@ -42,6 +42,7 @@ typedef struct sv_tags {
     uint64_t clock;  /* advanced by each invalidation */
     uint64_t floor;
     Py_ssize_t limit; /* at this many names the unused ones are looked for */
+    uint32_t open;    /* operations that have gathered tags and not yet stored them or given them back */
 } sv_tags;
 
 int sv_tags_setup(void);
@@ -52,7 +53,8 @@ void sv_tags_close(sv_tags *tags);
  * collector. */
 PyObject *sv_tags_gather(sv_tags *tags, PyObject *names, uint64_t oldest);
 
-/* NULL when every tag counts those who carry it: `carried` of all together. Else what is wrong. For tests. */
+/* NULL when every tag counts those who carry it: `carried` of all together, but for what is gathered at this moment. Else
+ * what is wrong. For tests. */
 const char *sv_tags_check(const sv_tags *tags, uint64_t carried);
 
 /* Give back what `gather` counted; drops the reference as well. Runs no Python code but the end of the tuple. */

@@ -53,15 +53,19 @@ int sv_line_begin_locked(sv_store *store, sv_line *line, const sv_terms *terms, 
         line->tags = sv_tags_gather(all, tags, sv_store_oldest_load(store));
         if (line->tags == NULL)
             return SV_RAISED;
+        line->gathered = 1;
+        all->open++;
     }
     line->seen = all->clock;
     return SV_OK;
 }
 
-void sv_line_end_locked(sv_line *line)
+void sv_line_end_locked(sv_store *store, sv_line *line)
 {
     sv_tags_release_steal(line->tags);
     line->tags = NULL;
+    store->ledger->tags.open -= (uint32_t)line->gathered;
+    line->gathered = 0;
 }
 
 int sv_weight_of(sv_ledger *ledger, PyObject *key, PyObject *value, PyObject *given, uint32_t *weight)
@@ -130,7 +134,7 @@ int sv_store_invalidate_tags(PyObject *owner, sv_store *store, PyObject *tags, i
         return SV_RAISED;
     SV_LOCK(owner)
     status = sv_tags_invalidate(&ledger->tags, tags, soft, now, sv_store_oldest_load(store));
-    if (status == SV_OK && !soft && ledger->tagged != NULL)
+    if (status == SV_OK && ledger->tagged != NULL)
         ledger->unswept = store->slab.used;
     if (status == SV_OK)
         sv_store_sweep(store, now, SV_STEPS);

@@ -34,7 +34,7 @@ int sv_visit_find_locked(sv_store *store, sv_visit *visit, sv_handle *found);
  * sv_line_end. */
 int sv_line_begin_locked(sv_store *store, sv_line *line, const sv_terms *terms, PyObject *tags, uint64_t now,
                          uint32_t weight);
-void sv_line_end_locked(sv_line *line);
+void sv_line_end_locked(sv_store *store, sv_line *line);
 
 /* The weight of an entry: `given` (an int, or None), or what the weigher says, or 1. SV_OK or SV_RAISED. */
 int sv_weight_of(sv_ledger *ledger, PyObject *key, PyObject *value, PyObject *given, uint32_t *weight);

@@ -268,7 +268,11 @@ static int restore_one(PyObject *self, PyObject *entry)
     double left, cost;
     uint32_t weight;
     int found, status = SV_OK, stored = 1;
-    if (!PyTuple_Check(entry) || !PyArg_ParseTuple(entry, "OOdOd", &key, &value, &left, &tags, &cost) ||
+    if (!PyTuple_Check(entry)) {
+        PyErr_Format(PyExc_TypeError, "each entry must be a tuple (key, value, left, tags, cost), not %R", entry);
+        return SV_RAISED;
+    }
+    if (!PyArg_ParseTuple(entry, "OOdOd", &key, &value, &left, &tags, &cost) ||
         sv_want_tags(tags) != SV_OK || sv_weight_of(store->ledger, key, value, Py_None, &weight) != SV_OK ||
         sv_visit_begin(store, &visit, &key, 1) != SV_OK)
         return SV_RAISED;
@@ -298,7 +302,7 @@ static int restore_one(PyObject *self, PyObject *entry)
         if (handle == SV_NONE)
             sv_pouch_put_steal(&visit.pouch, key);
     }
-    sv_line_end_locked(&line);
+    sv_line_end_locked(store, &line);
     SV_UNLOCK()
     if (status != SV_OK)
         sv_store_error(status);

@@ -73,9 +73,15 @@ class CacheCore:
 
     def ends(self, entry):
         """When it stops being fresh: its ttl, its idle time, or the first soft invalidation of one of its tags."""
-        idle = math.inf if entry.fresh.tti is None else entry.used + entry.fresh.tti
         soft = [when for tag in entry.tags for serial, when in [self.soft.get(tag, (0, 0))] if serial > entry.stamp]
-        return min(entry.ttl_ends, idle, *soft)
+        return min(entry.ttl_ends, self.idles(entry), *soft)
+
+    def idles(self, entry):
+        return math.inf if entry.fresh.tti is None else entry.used + entry.fresh.tti
+
+    def leaves(self, entry):
+        """When it may not be served in any way: nobody asks for what idles, so it is not kept to be served stale."""
+        return min(self.ends(entry) + entry.fresh.keep, self.idles(entry))
 
     def is_invalid(self, tags, stamp):
         return any(self.hard.get(tag, 0) > stamp for tag in tags)
@@ -87,9 +93,9 @@ class CacheCore:
             return None
         if self.is_invalid(entry.tags, entry.stamp):
             self.remove(key, "invalidated")
-        elif self._now() >= self.ends(entry) + entry.fresh.keep:
+        elif self._now() >= self.leaves(entry):
             soft = any(self.soft.get(tag, (0, 0))[0] > entry.stamp for tag in entry.tags)
-            self.remove(key, "invalidated" if soft else "expired")
+            self.remove(key, "invalidated" if soft and not entry.fresh.keep else "expired")
         else:
             return entry
         return None
@@ -183,18 +189,20 @@ class CacheCore:
     def store(self, key, value, fresh, tags, weight, stamp, cost):
         """False: too heavy to be stored; the old value is gone all the same."""
         now, fresh = self._now(), fresh or self.fresh or PLAIN
-        old = self.kept(key)
-        if old is not None and old.value is not value:
+        old, too_heavy = self.kept(key), self.maxweight is not None and weight > self.maxweight
+        if old is not None and (too_heavy or old.value is not value):
             self.remove(key, "replaced")
-        if self.maxweight is not None and weight > self.maxweight:
-            self.entries.pop(key, None)
+        if too_heavy:
             return False
-        ttl = fresh.negative_ttl if value is None and fresh.negative_ttl is not None else fresh.ttl
-        ends = math.inf if ttl is None else now + ttl * (1 - fresh.jitter * self.chance())
+        ends = now + self.lifetime(fresh, value) * (1 - fresh.jitter * self.chance())
         self.entries[key] = Entry(value, fresh, ends, now, tuple(tags or ()), stamp, weight, cost)
         self.entries.move_to_end(key)
         self.make_room()
         return True
+
+    def lifetime(self, fresh, value):
+        ttl = fresh.negative_ttl if value is None and fresh.negative_ttl is not None else fresh.ttl
+        return math.inf if ttl is None else ttl
 
     def make_room(self):
         if self.is_over():
@@ -243,11 +251,13 @@ class CacheCore:
         return sum(self.delete(key) for key in keys)
 
     def _popitem(self):
-        snapshot = self._snapshot()
-        if not snapshot:
-            raise KeyError("the cache is empty")
-        key, _ = snapshot[-1]
-        return key, self._pop(key)
+        for key in list(self.entries):  # the coldest first; what is stale on the way to a fresh one goes too
+            if self.fresh_entry(key) is not None:
+                return key, self._pop(key)
+            if key in self.entries:
+                self.remove(key, "expired")
+        self.tell()
+        raise KeyError("the cache is empty")
 
     def clear(self):
         self.flying.clear()
@@ -271,7 +281,7 @@ class CacheCore:
         if entry is not None:
             entry.fresh = fresh or self.fresh or PLAIN
             entry.used = self._now()
-            entry.ttl_ends = math.inf if entry.fresh.ttl is None else self._now() + entry.fresh.ttl
+            entry.ttl_ends = self._now() + self.lifetime(entry.fresh, entry.value)
         self.tell()
         return entry is not None
 
@@ -310,9 +320,11 @@ class CacheCore:
     def _restore(self, entries):
         stored = 0
         for key, value, left, tags, cost in reversed(entries):
-            fresh = self.fresh or PLAIN
-            if left + fresh.keep > 0 and self.store(key, value, fresh, tags, self.weigh(key, value, None),
-                                                    self.tag_clock, cost):
+            fresh, weight = self.fresh or PLAIN, self.weigh(key, value, None)
+            too_heavy = self.maxweight is not None and weight > self.maxweight
+            if left + fresh.keep > 0 and not too_heavy and self.fresh_entry(key) is None:
+                self.flying.pop(key, None)
+                self.store(key, value, fresh, tags, weight, self.tag_clock, cost)
                 self.entries[key].ttl_ends = self._now() + left
                 stored += 1
         self.tell()
@@ -370,8 +382,10 @@ class CacheCore:
         load = self.flying.get(key)
         if load is not None and load.process != os.getpid():
             load = None
-        if is_fresh and not (gap and load is None and self.is_due_early(self.entries[key], gap)):
+        is_early = is_fresh and gap and load is None and self.is_due_early(self.entries[key], gap)
+        if is_fresh:
             self.use(key, self.entries[key])
+        if is_fresh and not is_early:
             answer = HIT, 0, None, value, age, self.tag_clock
         elif load is None:
             load = self.begin(key, flight, leader)
@@ -379,15 +393,15 @@ class CacheCore:
         else:
             role = REENTER if load.leader == leader else FOLLOW
             answer = role, load.number, load.flight, value, age, self.tag_clock
-        if answer[0] == REENTER:
-            self.counts["misses"] += 1
-        elif is_fresh:
+        if is_fresh:
             self.counts["hits"] += 1
         elif value is not MISSING and age < swr:
             self.counts["stale_hits"] += 1
+            self.entries.move_to_end(key)
         else:
             self.counts["misses"] += 1
             self.counts["coalesced"] += answer[0] == FOLLOW
+            self.counts["loads"] += answer[0] == REENTER  # it computes, for itself
         self.tell()
         return answer
 
