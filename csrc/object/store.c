@@ -531,7 +531,8 @@ PyObject *sv_store_end(sv_store *store, uint32_t number)
 
 /* ------------------------------------------------------------------ leaving */
 
-/* A load renews the entry that expires, is evicted or turns out to be wrong now: the value leaves, the entry goes on as one that is loading. */
+/* A load renews the entry that expires, is evicted or turns out to be wrong now: the value leaves, the entry goes on as
+ * one that is loading. */
 static int leave_the_load(sv_store *store, sv_handle handle, uint32_t number, sv_cause cause)
 {
     if (spare_boxes(store) < 2) /* the other one may be promised to a newcomer */

@@ -80,7 +80,7 @@ WHOLE = {
     "invalidate": lambda c: c._invalidate_tags(("t",), False), "soft": lambda c: c._invalidate_tags(("t", "u"), True),
     "popitem": lambda c: absent_or(c._popitem), "len": len, "entries": lambda c: c._entries(), "iterate": list,
     "counts": lambda c: c._counts(), "restore all": lambda c: c._restore(c._entries()), "collect": lambda c: gc.collect(),
-    "fill": lambda c: [c.__setitem__(n, n) for n in range(60)], "curve": lambda c: c._curve((1, 10), 0.5),
+    "fill": lambda c: [c.__setitem__(n, n) for n in range(60)], "curve": lambda c: c._curve((1, 10)),
 }
 
 
@@ -477,7 +477,7 @@ def test_a_subclass_keeps_its_own_things():
 
 @pytest.mark.parametrize("verb, arguments", [
     ("_put", 6), ("_put_many", 3), ("_touch", 2), ("_join", 5), ("_refresh_begin", 3), ("_settle", 7), ("_drop", 3),
-    ("_abandon", 2), ("_recheck", 3), ("_invalidate_tags", 2), ("_resize", 2), ("_latency", 2), ("_curve", 2)])
+    ("_abandon", 2), ("_recheck", 3), ("_invalidate_tags", 2), ("_resize", 2), ("_latency", 2)])
 def test_each_verb_refuses_what_it_cannot_use(verb, arguments):
     cache = filled(maxsize=4)
     before = cache._entries()
@@ -580,7 +580,7 @@ acts = {
     "resize": lambda c: c._resize(20, OPTIONS[1]), "snapshot": lambda c: c._snapshot(2), "entries": lambda c: c._entries(),
     "restore": lambda c: c._restore([(77, 1, 5.0, ("t",), 0.0), (78, 1, -5.0, (), 0.0)]),
     "counts": lambda c: c._counts(), "iterate": lambda c: list(c), "len": lambda c: len(c),
-    "latency": lambda c: c._latency("loads", (50.0, 99.0)), "curve": lambda c: c._curve((1, 5), 0.5),
+    "latency": lambda c: c._latency("loads", (50.0, 99.0)), "curve": lambda c: c._curve((1, 5)),
     "grow": lambda c: [c._put(n, 1, STALE, ("t", str(n)), None, False) for n in range(100, 140)],
     "join": lambda c: c._join(77, ["flight"], 1, None, 0.0), "refresh": lambda c: c._refresh_begin(1, ["flight"], 1),
     "follow": lambda c: c._join(50, ["flight"], 2, None, 0.0), "drop": lambda c: c._drop(c.number, flight, True),
