@@ -55,8 +55,9 @@ lint-c: $(VENV)/.made ## our C files, release and debug, with -Wall -Wextra -Wco
 	    $(or $(CC),cc) $(STRICT) -O2 $$mode -Icsrc -isystem $(INCLUDE) -c -o /dev/null || exit 1; done
 
 portable: $(VENV)/.zig ## the pure core compiled for Windows, macOS, musl, ARM and 32 bits (by zig's clang)
-	@for target in $(TARGETS); do echo "csrc/pure/*.c for $$target"; ls csrc/pure/*.c | xargs -P 2 -I FILE \
-	    $(PY) -m ziglang cc -target $$target $(STRICT) -Icsrc -c FILE -o /dev/null || exit 1; done
+	@for target in $(TARGETS); do echo "csrc/pure/*.c for $$target"; mkdir -p build/portable/$$target && \
+	    (cd build/portable/$$target && ls $(CURDIR)/csrc/pure/*.c | xargs -P 2 -I FILE \
+	    $(CURDIR)/$(PY) -m ziglang cc -target $$target $(STRICT) -I$(CURDIR)/csrc -c FILE) || exit 1; done
 
 sanitize: $(VENV)/.built ## the pure core and the extension under the address and undefined-behaviour sanitizers
 	$(MAKE) --no-print-directory --silent -j 2 -C tests/c SANITIZE=1 check
