@@ -44,26 +44,26 @@ static uint32_t fingerprint_of(uint64_t mixed)
 static uint32_t now(const sv_echo *echo) { return (uint32_t)(echo->put >> echo->unit) & STAMPS; }
 
 /* Age in units; empty slots are the oldest. */
-static uint32_t units_since(const sv_echo *echo, uint32_t slot)
+static int32_t units_since(uint32_t time, uint32_t slot)
 {
-    return slot == 0 ? STAMPS + 1 : (now(echo) - slot) & STAMPS;
+    return slot == 0 ? (int32_t)STAMPS + 1 : (int32_t)((time - slot) & STAMPS);
 }
 
+/* Both searches look at all slots without a branch, so that a compiler can look at several at once; of equals the first
+ * slot wins. */
 void sv_echo_put(sv_echo *echo, uint64_t hash)
 {
     if (echo->limit == 0)
         return;
     uint64_t mixed = mix(hash);
-    uint32_t *slots = bucket_of(echo, mixed), oldest = 0, most = 0;
-    for (uint32_t i = 0; i < SV_ECHO_SLOTS; i++) {
-        uint32_t units = units_since(echo, slots[i]);
-        if (units > most) {
-            most = units;
-            oldest = i;
-        }
+    uint32_t *slots = bucket_of(echo, mixed), time = now(echo);
+    int32_t oldest = -1;
+    for (int32_t i = 0; i < (int32_t)SV_ECHO_SLOTS; i++) {
+        int32_t rank = units_since(time, slots[i]) * (int32_t)SV_ECHO_SLOTS + ((int32_t)SV_ECHO_SLOTS - 1 - i);
+        oldest = rank > oldest ? rank : oldest;
     }
     echo->put++;
-    slots[oldest] = fingerprint_of(mixed) | now(echo);
+    slots[SV_ECHO_SLOTS - 1 - (uint32_t)oldest % SV_ECHO_SLOTS] = fingerprint_of(mixed) | now(echo);
 }
 
 uint64_t sv_echo_take(sv_echo *echo, uint64_t hash)
@@ -72,14 +72,17 @@ uint64_t sv_echo_take(sv_echo *echo, uint64_t hash)
         return 0;
     uint64_t mixed = mix(hash);
     uint32_t *slots = bucket_of(echo, mixed), fingerprint = fingerprint_of(mixed);
-    for (uint32_t i = 0; i < SV_ECHO_SLOTS; i++) {
-        if ((slots[i] & ~STAMPS) != fingerprint)
-            continue;
-        uint64_t age = ((uint64_t)units_since(echo, slots[i]) << echo->unit) + 1;
-        slots[i] = 0;
-        return age <= echo->limit ? age : 0;
+    int32_t found = 0;
+    for (int32_t i = 0; i < (int32_t)SV_ECHO_SLOTS; i++) {
+        int32_t rank = (slots[i] & ~STAMPS) == fingerprint ? (int32_t)SV_ECHO_SLOTS - i : 0;
+        found = rank > found ? rank : found;
     }
-    return 0;
+    if (found == 0)
+        return 0;
+    uint32_t *slot = &slots[SV_ECHO_SLOTS - (uint32_t)found];
+    uint64_t age = ((uint64_t)units_since(now(echo), *slot) << echo->unit) + 1;
+    *slot = 0;
+    return age <= echo->limit ? age : 0;
 }
 
 void sv_echo_clear(sv_echo *echo)
