@@ -98,16 +98,20 @@ SV_INLINE int look(PyObject *self, PyObject *const *key, PyObject **value)
     return SV_LIKELY(found >= 0) ? found : look_thoroughly(self, key, value, COUNTED);
 }
 
+static void record_hit_time(PyObject *self, uint64_t start)
+{
+    SV_LOCK(self)
+    sv_histogram_record(cache_of(self)->store.ledger->hit_times, sv_clock_precise() - start);
+    SV_UNLOCK()
+}
+
 /* The same, with the time that a hit takes recorded. */
 static SV_NOINLINE int look_with_stopwatch(PyObject *self, PyObject *const *key, PyObject **value)
 {
     uint64_t start = sv_clock_precise();
     int found = look(self, key, value);
-    if (found == 1) {
-        SV_LOCK(self)
-        sv_histogram_record(cache_of(self)->store.ledger->hit_times, sv_clock_precise() - start);
-        SV_UNLOCK()
-    }
+    if (found == 1)
+        record_hit_time(self, start);
     return found;
 }
 
@@ -252,7 +256,18 @@ static int may_be_early(PyObject *self, PyObject *const *key)
     return early;
 }
 
-/* A miss is not counted here but where the load is joined. */
+/* Only a hit: 1, else 0 or SV_RAISED. A miss is not counted here but where the load is joined. */
+SV_INLINE int hit(PyObject *self, PyObject *const *key, PyObject **value)
+{
+    uint64_t start = SV_UNLIKELY(cache_of(self)->timed_hits) ? sv_clock_precise() : 0;
+    int found = look_quickly(self, *key, value, 1);
+    if (SV_UNLIKELY(found != 1))
+        found = look_thoroughly(self, key, value, HITS);
+    if (SV_UNLIKELY(start != 0) && found == 1)
+        record_hit_time(self, start);
+    return found;
+}
+
 static PyObject *answer_or_call(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *kwnames,
                                 const char *verb, PyObject **value)
 {
@@ -261,15 +276,14 @@ static PyObject *answer_or_call(PyObject *self, PyObject *const *args, Py_ssize_
         PyErr_Format(PyExc_TypeError, "%s() needs a key and a factory", verb + 1);
         return NULL;
     }
-    int slowly = count < 2 || cache_of(self)->timed_hits || has_word(kwnames, "fresh");
+    int slowly = count < 2 || has_word(kwnames, "fresh");
     if (!slowly && SV_UNLIKELY(cache_of(self)->store.ledger->terms.early > 0)) {
         slowly = may_be_early(self, args);
         if (slowly < 0)
             return NULL;
     }
-    if (!slowly && (SV_LIKELY(look_quickly(self, args[0], value, 1) == 1) ||
-                    look_thoroughly(self, args, value, HITS) != 0))
-        return NULL; /* a hit, or an error of the key */
+    if (!slowly && hit(self, args, value) != 0)
+        return NULL; /* or the key raised */
     PyObject *method = PyObject_GetAttrString(self, verb);
     if (method == NULL)
         return NULL;
