@@ -119,7 +119,7 @@ static int cache_init(PyObject *self, PyObject *args, PyObject *kwargs)
         sv_histogram_clear(hit_times);
     int plain = on_remove == Py_None && heaviest == SV_UNBOUNDED && clock == Py_None && !sv_terms_need_a_stay(&terms);
     SV_LOCK(self)
-    used = cache->opened || cache->store.epoch != 0;
+    used = cache->opened || cache->store.epoch != 0 || cache->store.ledger->tags.table != NULL;
     if (!used) {
         replace_store(cache, &store);
         cache->timed_hits = timed_hits;

@@ -178,7 +178,7 @@ static int grow_stays(sv_ledger *ledger, uint32_t boxes)
     return SV_OK;
 }
 
-int sv_ledger_reserve(sv_ledger *ledger, uint32_t boxes, const sv_terms *terms, PyObject *tags)
+int sv_ledger_reserve(sv_ledger *ledger, uint32_t boxes, const sv_terms *terms, const sv_gathered *tags)
 {
     int status = SV_OK;
     if (sv_terms_have_an_end(terms) || ledger->wheel.room > 0)
@@ -238,7 +238,7 @@ void sv_ledger_date(sv_ledger *ledger, sv_handle handle, const sv_terms *terms, 
         keep_dates(ledger, now);
 }
 
-PyObject *sv_ledger_write(sv_ledger *ledger, sv_handle handle, sv_line *line, int is_none)
+sv_gathered *sv_ledger_write(sv_ledger *ledger, sv_handle handle, sv_line *line, int is_none)
 {
     sv_ledger_date(ledger, handle, line->terms, line->now, is_none);
     if (handle < ledger->stays_room)
@@ -247,7 +247,7 @@ PyObject *sv_ledger_write(sv_ledger *ledger, sv_handle handle, sv_line *line, in
         sv_ledger_spoil(ledger, handle, line->late < line->now ? line->now - line->late : 0);
     if (handle >= ledger->tagged_room)
         return NULL;
-    PyObject *before = ledger->tagged[handle].tags;
+    sv_gathered *before = ledger->tagged[handle].tags;
     ledger->tagged[handle] = (sv_tagged){.tags = line->tags, .seen = line->seen};
     if (line->tags != NULL)
         keep_dates(ledger, line->now);
@@ -370,7 +370,7 @@ const char *sv_ledger_check(const sv_ledger *ledger, const sv_slab *slab)
             return "a box that was never used has tags";
     for (sv_handle handle = SV_SENTINELS; handle < slab->used; handle++) {
         if (handle < ledger->tagged_room && ledger->tagged[handle].tags != NULL)
-            carried += (uint64_t)PyTuple_GET_SIZE(ledger->tagged[handle].tags);
+            carried += (uint64_t)ledger->tagged[handle].tags->count;
         int has_line = sv_wheel_deadline(&ledger->wheel, handle) != SV_NEVER ||
                        (handle < ledger->tagged_room && ledger->tagged[handle].tags != NULL) ||
                        (handle < ledger->weights_room && ledger->weights[handle] != 0);

@@ -47,7 +47,7 @@ typedef struct sv_stay {
 } sv_stay;
 
 typedef struct sv_tagged {
-    PyObject *tags; /* gathered; NULL: none */
+    sv_gathered *tags; /* NULL: none */
     uint64_t seen;
 } sv_tagged;
 
@@ -142,13 +142,13 @@ SV_INLINE int sv_ledger_is_past(const sv_ledger *ledger, uint64_t deadline, uint
 
 /* Reach handles below `boxes` in every array that is used or about to be: `terms` and `tags` as in sv_ledger_write.
  * SV_OK, SV_NOMEM or SV_FULL. */
-int sv_ledger_reserve(sv_ledger *ledger, uint32_t boxes, const sv_terms *terms, PyObject *tags);
+int sv_ledger_reserve(sv_ledger *ledger, uint32_t boxes, const sv_terms *terms, const sv_gathered *tags);
 
 /* What is to be written of an entry. */
 typedef struct sv_line {
     const sv_terms *terms;
     uint64_t now;   /* precise */
-    PyObject *tags; /* gathered, or NULL; sv_ledger_write takes them over and leaves NULL */
+    sv_gathered *tags; /* or NULL; sv_ledger_write takes them over and leaves NULL */
     uint64_t seen;  /* tag clock up to which they are known not to have moved */
     int gathered;   /* there are tags, or there were */
     uint64_t late;  /* for how long it has been stale already */
@@ -156,8 +156,8 @@ typedef struct sv_line {
     float cost;     /* seconds that the load took */
 } sv_line;
 
-/* Write an entry's line in place of what stood there. The tags that it had are answered (gathered, or NULL). */
-PyObject *sv_ledger_write(sv_ledger *ledger, sv_handle handle, sv_line *line, int is_none);
+/* Write an entry's line in place of what stood there. The tags that it had are answered (or NULL). */
+sv_gathered *sv_ledger_write(sv_ledger *ledger, sv_handle handle, sv_line *line, int is_none);
 
 /* Give the entry new deadlines and leave the rest. The caller has reserved. */
 void sv_ledger_date(sv_ledger *ledger, sv_handle handle, const sv_terms *terms, uint64_t now, int is_none);

@@ -61,8 +61,8 @@ static void prune(sv_tags *tags, uint64_t oldest)
             return;
         }
     }
-    Py_SETREF(tags->table, kept); /* names and tags only: their end runs no Python code */
     tags->limit = PyDict_GET_SIZE(kept) < FIRST_LIMIT / 2 ? FIRST_LIMIT : PyDict_GET_SIZE(kept) * 2;
+    Py_SETREF(tags->table, kept); /* names and tags: their end runs no Python code, but may let other threads in */
 }
 
 static sv_tag *find_or_make(sv_tags *tags, PyObject *name, uint64_t oldest)
@@ -96,33 +96,42 @@ static sv_tag *find_or_make(sv_tags *tags, PyObject *name, uint64_t oldest)
     return status < 0 ? NULL : tag;
 }
 
-PyObject *sv_tags_gather(sv_tags *tags, PyObject *names, uint64_t oldest)
+static sv_gathered *gathered_new(Py_ssize_t most)
+{
+    size_t size = sizeof(sv_gathered) + (size_t)most * sizeof(sv_tag *);
+    sv_gathered *gathered = sv_malloc(size);
+    if (gathered == NULL)
+        PyErr_NoMemory();
+    else
+        gathered->count = 0;
+    return gathered;
+}
+
+sv_gathered *sv_tags_gather(sv_tags *tags, PyObject *names, uint64_t oldest)
 {
     Py_ssize_t count = PyTuple_GET_SIZE(names);
     if (oldest > tags->clock) /* a load that begins while the garbage collector runs below is no older than this */
         oldest = tags->clock;
-    PyObject *gathered = PyTuple_New(count);
+    sv_gathered *gathered = gathered_new(count);
     for (Py_ssize_t i = 0; gathered != NULL && i < count; i++) {
         sv_tag *tag = find_or_make(tags, PyTuple_GET_ITEM(names, i), oldest);
         if (tag == NULL) {
-            for (Py_ssize_t before = 0; before < i; before++)
-                ((sv_tag *)PyTuple_GET_ITEM(gathered, before))->uses--;
-            Py_CLEAR(gathered);
-            break;
+            sv_tags_release_steal(gathered);
+            return NULL;
         }
         tag->uses++;
-        PyTuple_SET_ITEM(gathered, i, Py_NewRef((PyObject *)tag));
+        gathered->tags[gathered->count++] = tag;
     }
     return gathered;
 }
 
-void sv_tags_release_steal(PyObject *gathered)
+void sv_tags_release_steal(sv_gathered *gathered)
 {
     if (gathered == NULL)
         return;
-    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(gathered); i++)
-        ((sv_tag *)PyTuple_GET_ITEM(gathered, i))->uses--;
-    Py_DECREF(gathered);
+    for (Py_ssize_t i = 0; i < gathered->count; i++)
+        gathered->tags[i]->uses--;
+    sv_free(gathered);
 }
 
 int sv_tags_invalidate(sv_tags *tags, PyObject *names, int soft, uint64_t now, uint64_t oldest)
@@ -147,11 +156,11 @@ int sv_tags_invalidate(sv_tags *tags, PyObject *names, int soft, uint64_t now, u
     return SV_OK;
 }
 
-int sv_tags_moved(PyObject *gathered, uint64_t seen, uint64_t *at)
+int sv_tags_moved(const sv_gathered *gathered, uint64_t seen, uint64_t *at)
 {
     int moved = 0;
-    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(gathered); i++) {
-        const sv_tag *tag = (sv_tag *)PyTuple_GET_ITEM(gathered, i);
+    for (Py_ssize_t i = 0; i < gathered->count; i++) {
+        const sv_tag *tag = gathered->tags[i];
         if (tag->hard > seen)
             return 1;
         uint64_t when;
@@ -189,13 +198,18 @@ int sv_tags_recheck(const sv_tags *tags, PyObject *names, uint64_t begun, uint64
     return 0;
 }
 
-PyObject *sv_tags_names(PyObject *gathered)
+Py_ssize_t sv_tags_copy_names(const sv_gathered *gathered, PyObject ***names)
 {
-    Py_ssize_t count = gathered == NULL ? 0 : PyTuple_GET_SIZE(gathered);
-    PyObject *names = PyTuple_New(count);
-    for (Py_ssize_t i = 0; names != NULL && i < count; i++)
-        PyTuple_SET_ITEM(names, i, Py_NewRef(((sv_tag *)PyTuple_GET_ITEM(gathered, i))->name));
-    return names;
+    *names = NULL;
+    if (gathered == NULL)
+        return 0;
+    PyObject **copied = sv_malloc((size_t)gathered->count * sizeof(PyObject *));
+    if (copied == NULL)
+        return -1;
+    for (Py_ssize_t i = 0; i < gathered->count; i++)
+        copied[i] = Py_NewRef(gathered->tags[i]->name);
+    *names = copied;
+    return gathered->count;
 }
 
 const char *sv_tags_check(const sv_tags *tags, uint64_t carried)

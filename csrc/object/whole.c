@@ -58,7 +58,8 @@ Py_ssize_t sv_whole_length(PyObject *self)
 
 /* A copy of entries, taken in one step without running Python code: references of our own. */
 typedef struct sv_copied {
-    PyObject *key, *value, *tags;
+    PyObject *key, *value, **names;
+    Py_ssize_t names_count;
     double left, cost;
 } sv_copied;
 
@@ -69,29 +70,45 @@ static double seconds_until(uint64_t deadline, uint64_t now)
     return deadline >= now ? (double)(deadline - now) * 1e-9 : -(double)(now - deadline) * 1e-9;
 }
 
-/* Also those that are stale, if `all`. Answers how many; -1 without memory. */
-static Py_ssize_t copy_locked(sv_store *store, uint64_t now, int all, sv_copied **copied)
+static void drop_copies(sv_copied *copied, Py_ssize_t count)
+{
+    for (Py_ssize_t i = 0; i < count; i++) {
+        Py_DECREF(copied[i].key);
+        Py_DECREF(copied[i].value);
+        for (Py_ssize_t name = 0; name < copied[i].names_count; name++)
+            Py_DECREF(copied[i].names[name]);
+        sv_free(copied[i].names);
+    }
+    sv_free(copied);
+}
+
+/* With `all` also those that are stale, and the tags. SV_OK, or SV_NOMEM; what was copied, `count` of them, is the
+ * caller's to drop either way. */
+static int copy_locked(sv_store *store, uint64_t now, int all, sv_copied **copied, Py_ssize_t *count)
 {
     const sv_rule *rule = store->policy->rule;
     sv_ledger *ledger = store->ledger;
     sv_handle after = SV_NONE;
-    Py_ssize_t count = 0;
     *copied = sv_malloc(((size_t)store->current + 1) * sizeof(sv_copied));
     if (*copied == NULL)
-        return -1;
+        return SV_NOMEM;
     while ((after = rule->walk(store->policy, &store->slab, after)) != SV_NONE) {
         sv_state state = sv_ledger_state(ledger, after, &now);
         sv_box *box = &store->slab.boxes[after];
         if (state != SV_FRESH && !(all && state == SV_STALE))
             continue;
-        sv_copied *one = &(*copied)[count++];
+        sv_copied *one = &(*copied)[(*count)++];
         *one = (sv_copied){.key = Py_NewRef((PyObject *)box->key), .value = Py_NewRef((PyObject *)box->value)};
         one->left = seconds_until(sv_ledger_fresh_until(ledger, after), now);
         one->cost = after < ledger->stays_room ? (double)ledger->stays[after].cost : 0.0;
-        if (after < ledger->tagged_room)
-            one->tags = Py_XNewRef(ledger->tagged[after].tags);
+        if (all && after < ledger->tagged_room) {
+            Py_ssize_t names_count = sv_tags_copy_names(ledger->tagged[after].tags, &one->names);
+            if (names_count < 0)
+                return SV_NOMEM;
+            one->names_count = names_count;
+        }
     }
-    return count;
+    return SV_OK;
 }
 
 enum { KEYS, VALUES, ITEMS, ENTRIES };
@@ -104,7 +121,9 @@ static PyObject *form_of(const sv_copied *one, int form)
         return Py_NewRef(one->value);
     if (form == ITEMS)
         return PyTuple_Pack(2, one->key, one->value);
-    PyObject *names = sv_tags_names(one->tags);
+    PyObject *names = PyTuple_New(one->names_count);
+    for (Py_ssize_t i = 0; names != NULL && i < one->names_count; i++)
+        PyTuple_SET_ITEM(names, i, Py_NewRef(one->names[i]));
     return names == NULL ? NULL : Py_BuildValue("(OOdNd)", one->key, one->value, one->left, names, one->cost);
 }
 
@@ -113,17 +132,16 @@ static PyObject *list_of(PyObject *self, int form)
 {
     sv_store *store = store_of(self);
     sv_copied *copied = NULL;
-    Py_ssize_t count;
+    Py_ssize_t count = 0;
     uint64_t now = 0;
+    int status;
     if ((SV_GLANCE(store->ledger->dated) || form == ENTRIES) && sv_ledger_now_precisely(store->ledger, &now) != SV_OK)
         return NULL;
     SV_LOCK(self)
     now = now == 0 && store->ledger->dated ? sv_ledger_late_now(store->ledger) : now;
-    count = copy_locked(store, now, form == ENTRIES, &copied);
+    status = copy_locked(store, now, form == ENTRIES, &copied, &count);
     SV_UNLOCK()
-    if (count < 0)
-        return PyErr_NoMemory();
-    PyObject *list = PyList_New(count);
+    PyObject *list = status == SV_OK ? PyList_New(count) : PyErr_NoMemory();
     for (Py_ssize_t i = 0; list != NULL && i < count; i++) {
         PyObject *item = form_of(&copied[i], form);
         if (item == NULL)
@@ -131,12 +149,7 @@ static PyObject *list_of(PyObject *self, int form)
         else
             PyList_SET_ITEM(list, i, item);
     }
-    for (Py_ssize_t i = 0; i < count; i++) {
-        Py_DECREF(copied[i].key);
-        Py_DECREF(copied[i].value);
-        Py_XDECREF(copied[i].tags);
-    }
-    sv_free(copied);
+    drop_copies(copied, count);
     return list;
 }
 
@@ -485,12 +498,14 @@ static PyObject *cache_recorded(PyObject *self, PyObject *nothing)
     (void)nothing;
     const sv_diary *diary = &cache_of(self)->diary;
     uint32_t length;
+    uint64_t rate;
     int whole;
     SV_LOCK(self)
+    rate = diary->rate;
     length = sv_diary_length(diary);
     whole = sv_diary_is_whole(diary);
     SV_UNLOCK()
-    return Py_BuildValue("(IKO)", (unsigned int)(whole ? length : length - length / 2), (unsigned long long)diary->rate,
+    return Py_BuildValue("(IKO)", (unsigned int)(whole ? length : length - length / 2), (unsigned long long)rate,
                          whole ? Py_True : Py_False);
 }
 

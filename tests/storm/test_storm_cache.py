@@ -78,7 +78,7 @@ class Worker:
         cache, chance = self.cache, self.chance
         cache._invalidate_tags(chance.choice(TAGS[1:]), chance.random() < 0.5)
         assert all(one == value[0] for one, value in cache._snapshot(2))
-        len(cache), list(cache), cache._counts(), cache._curve((5, 50), 0.5), cache._latency("loads", (50.0,))
+        len(cache), list(cache), cache._counts(), cache._curve((5, 50)), cache._latency("loads", (50.0,))
         if chance.random() < 0.1:
             cache._resize(chance.choice([10, 30, 60]), chance.choice([20, 90]) if cache._counts()["maxweight"] else None)
             cache._restore(cache._entries())
