@@ -122,9 +122,9 @@ static int cache_init(PyObject *self, PyObject *args, PyObject *kwargs)
     used = cache->opened || cache->store.epoch != 0 || cache->store.ledger->tags.table != NULL;
     if (!used) {
         replace_store(cache, &store);
-        cache->timed_hits = timed_hits;
+        SV_POST(cache->timed_hits, timed_hits);
         if (plain)
-            cache->plain = sv_terms_have_an_end(&terms) ? SV_WITH_AN_END : SV_JUST_A_VALUE;
+            SV_POST(cache->plain, sv_terms_have_an_end(&terms) ? SV_WITH_AN_END : SV_JUST_A_VALUE);
         if (most != SV_UNBOUNDED || heaviest != SV_UNBOUNDED)
             sv_diary_open(&cache->diary, most == SV_UNBOUNDED ? SV_DIARY_GUESS : most, (uint64_t)(uintptr_t)cache);
         cache->opened = 1;

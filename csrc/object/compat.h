@@ -27,11 +27,14 @@
 #define SV_UNLOCK() }
 #endif
 
-/* A number that others may write at this moment, read without the lock: as it was or as it is. */
+/* A number that others may write at this moment, read without the lock: as it was or as it is. Whoever writes such a
+ * number holds the lock, and posts it. */
 #if defined(Py_GIL_DISABLED) && (defined(__GNUC__) || defined(__clang__))
 #define SV_GLANCE(place) __atomic_load_n(&(place), __ATOMIC_RELAXED)
+#define SV_POST(place, number) __atomic_store_n(&(place), (number), __ATOMIC_RELAXED)
 #else
 #define SV_GLANCE(place) (place)
+#define SV_POST(place, number) ((place) = (number))
 #endif
 
 /* A mutex for what is shared by all flights of the process. Nothing that can block or run Python happens inside. */

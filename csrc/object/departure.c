@@ -16,7 +16,7 @@ static int next_leaver_locked(sv_store *store, leaver *one)
         return 0;
     sv_box *box = &store->slab.boxes[handle];
     *one = (leaver){box->key, box->value, Py_XNewRef(ledger->on_remove), (sv_cause)box->prev};
-    ledger->departed = box->next;
+    SV_POST(ledger->departed, box->next);
     ledger->departed_count--;
     sv_slab_give(&store->slab, handle);
     return 1;

@@ -217,7 +217,7 @@ static void keep_dates(sv_ledger *ledger, uint64_t now)
 {
     if (!ledger->dated)
         ledger->dated_at = now;
-    ledger->dated = 1;
+    SV_POST(ledger->dated, 1);
 }
 
 void sv_ledger_date(sv_ledger *ledger, sv_handle handle, const sv_terms *terms, uint64_t now, int is_none)
@@ -330,10 +330,10 @@ void sv_ledger_forget(sv_ledger *ledger)
     close_arrays(ledger);
     sv_wheel_clear(&ledger->wheel, ledger->wheel.time);
     ledger->weight = 0;
-    ledger->departed = SV_NONE;
+    SV_POST(ledger->departed, SV_NONE);
     ledger->departed_count = 0;
     ledger->unswept = 0;
-    ledger->dated = 0;
+    SV_POST(ledger->dated, 0);
 }
 
 void sv_ledger_depart(sv_ledger *ledger, sv_slab *slab, sv_handle handle, sv_cause cause)
@@ -342,7 +342,7 @@ void sv_ledger_depart(sv_ledger *ledger, sv_slab *slab, sv_handle handle, sv_cau
     slab->boxes[handle].prev = (uint32_t)cause;
     slab->boxes[handle].next = SV_NONE;
     if (ledger->departed == SV_NONE)
-        ledger->departed = handle;
+        SV_POST(ledger->departed, handle);
     else
         slab->boxes[ledger->departed_last].next = handle;
     ledger->departed_last = handle;

@@ -117,7 +117,7 @@ static SV_NOINLINE int look_with_stopwatch(PyObject *self, PyObject *const *key,
 
 SV_INLINE int ask(PyObject *self, PyObject *const *key, PyObject **value)
 {
-    if (SV_UNLIKELY(cache_of(self)->timed_hits))
+    if (SV_UNLIKELY(SV_GLANCE(cache_of(self)->timed_hits)))
         return look_with_stopwatch(self, key, value);
     return look(self, key, value);
 }
@@ -259,7 +259,7 @@ static int may_be_early(PyObject *self, PyObject *const *key)
 /* Only a hit: 1, else 0 or SV_RAISED. A miss is not counted here but where the load is joined. */
 SV_INLINE int hit(PyObject *self, PyObject *const *key, PyObject **value)
 {
-    uint64_t start = SV_UNLIKELY(cache_of(self)->timed_hits) ? sv_clock_precise() : 0;
+    uint64_t start = SV_UNLIKELY(SV_GLANCE(cache_of(self)->timed_hits)) ? sv_clock_precise() : 0;
     int found = look_quickly(self, *key, value, 1);
     if (SV_UNLIKELY(found != 1))
         found = look_thoroughly(self, key, value, HITS);
@@ -396,7 +396,7 @@ static SV_NEVER_INLINE int put_quickly(PyObject *self, PyObject *key, PyObject *
     sv_pouch pouch;
     uint64_t hash;
     int status = 0, absent = 0;
-    if (!cache_of(self)->plain || !sv_hash_quickly(key, &hash))
+    if (!SV_GLANCE(cache_of(self)->plain) || !sv_hash_quickly(key, &hash))
         return 0;
     SV_POUCH_EMPTY(&pouch);
     SV_LOCK(self)

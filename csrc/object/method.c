@@ -43,7 +43,7 @@ static PyObject *new_memo(sv_method *method)
     if (memo == NULL)
         return NULL;
     memo->method = Py_NewRef((PyObject *)method);
-    memo->clears = method->clears;
+    memo->clears = SV_GLANCE(method->clears);
     return (PyObject *)memo;
 }
 
@@ -232,12 +232,13 @@ static PyObject *memo_of(sv_method *method, PyObject *instance)
         if (SV_UNLIKELY(memo == NULL))
             memo = add_to_table(method, instance);
     }
-    if (memo != NULL && SV_UNLIKELY(((instance_memo *)memo)->clears != method->clears)) {
+    uint64_t clears = SV_GLANCE(method->clears); /* a clear that comes after this is for the next call */
+    if (memo != NULL && SV_UNLIKELY(SV_GLANCE(((instance_memo *)memo)->clears) != clears)) {
         PyObject *done = PyObject_CallMethod(memo, "cache_clear", NULL);
         if (done == NULL)
             Py_CLEAR(memo);
         else
-            ((instance_memo *)memo)->clears = method->clears;
+            SV_POST(((instance_memo *)memo)->clears, clears);
         Py_XDECREF(done);
     }
     return memo;
@@ -274,7 +275,7 @@ static PyObject *method_cache_clear(PyObject *self, PyObject *nothing)
     (void)nothing;
     sv_method *method = (sv_method *)self;
     SV_LOCK(self)
-    method->clears++;
+    SV_POST(method->clears, method->clears + 1);
     SV_UNLOCK()
     Py_RETURN_NONE;
 }

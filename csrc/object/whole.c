@@ -222,7 +222,7 @@ static PyObject *cache_resize(PyObject *self, PyObject *const *args, Py_ssize_t 
     }
     if (status == SV_OK) {
         store->maxsize = maxsize;
-        store->ledger->maxweight = maxweight;
+        SV_POST(store->ledger->maxweight, maxweight);
         sv_store_shrink(store);
     }
     SV_UNLOCK()
