@@ -33,6 +33,7 @@ static void close_arrays(sv_ledger *ledger)
     ledger->tagged = NULL;
     ledger->weights = NULL;
     ledger->stays_room = ledger->tagged_room = ledger->weights_room = 0;
+    ledger->stays_held = ledger->tagged_held = ledger->weights_held = 0;
 }
 
 void sv_ledger_close(sv_ledger *ledger)
@@ -63,8 +64,8 @@ int sv_ledger_traverse(sv_ledger *ledger, visitproc visit, void *arg)
 
 size_t sv_ledger_bytes(const sv_ledger *ledger)
 {
-    return sizeof(sv_ledger) + sv_wheel_bytes(&ledger->wheel) + ledger->stays_room * sizeof(sv_stay) +
-           ledger->tagged_room * sizeof(sv_tagged) + ledger->weights_room * sizeof(uint32_t) +
+    return sizeof(sv_ledger) + sv_wheel_bytes(&ledger->wheel) + ledger->stays_held * sizeof(sv_stay) +
+           ledger->tagged_held * sizeof(sv_tagged) + ledger->weights_held * sizeof(uint32_t) +
            ((ledger->load_times != NULL) + (size_t)(ledger->hit_times != NULL)) * sizeof(sv_histogram);
 }
 
@@ -150,16 +151,21 @@ double sv_ledger_seconds(uint64_t now) { return (double)((int64_t)now - (int64_t
 
 /* ------------------------------------------------------------------ arrays by handle */
 
-static int grow(void *array, uint32_t *room, uint32_t boxes, size_t size)
+static int grow(void *array, uint32_t *room, uint32_t *held, uint32_t boxes, size_t size)
 {
     void **place = array;
     if (SV_LIKELY(boxes <= *room))
         return SV_OK;
-    char *grown = sv_realloc(*place, (size_t)boxes * size);
-    if (grown == NULL)
-        return SV_NOMEM;
-    memset(grown + (size_t)*room * size, 0, (size_t)(boxes - *room) * size);
-    *place = grown;
+    if (boxes > *held) {
+        uint64_t wanted = (uint64_t)boxes + boxes / 8;
+        wanted = wanted < UINT32_MAX ? wanted : UINT32_MAX;
+        void *grown = sv_realloc(*place, (size_t)wanted * size);
+        if (grown == NULL)
+            return SV_NOMEM;
+        *place = grown;
+        *held = (uint32_t)wanted;
+    }
+    memset((char *)*place + (size_t)*room * size, 0, (size_t)(boxes - *room) * size);
     *room = boxes;
     return SV_OK;
 }
@@ -170,7 +176,7 @@ static int grow_stays(sv_ledger *ledger, uint32_t boxes)
     uint32_t before = ledger->stays_room;
     if (boxes <= before)
         return SV_OK;
-    if (grow(&ledger->stays, &ledger->stays_room, boxes, sizeof(sv_stay)) != SV_OK)
+    if (grow(&ledger->stays, &ledger->stays_room, &ledger->stays_held, boxes, sizeof(sv_stay)) != SV_OK)
         return SV_NOMEM;
     for (uint32_t handle = before; handle < boxes; handle++)
         ledger->stays[handle] =
@@ -186,9 +192,9 @@ int sv_ledger_reserve(sv_ledger *ledger, uint32_t boxes, const sv_terms *terms, 
     if (status == SV_OK && (ledger->stays != NULL || sv_terms_need_a_stay(terms)))
         status = grow_stays(ledger, boxes);
     if (status == SV_OK && (ledger->tagged != NULL || tags != NULL))
-        status = grow(&ledger->tagged, &ledger->tagged_room, boxes, sizeof(sv_tagged));
+        status = grow(&ledger->tagged, &ledger->tagged_room, &ledger->tagged_held, boxes, sizeof(sv_tagged));
     if (status == SV_OK && ledger->maxweight != SV_UNBOUNDED)
-        status = grow(&ledger->weights, &ledger->weights_room, boxes, sizeof(uint32_t));
+        status = grow(&ledger->weights, &ledger->weights_room, &ledger->weights_held, boxes, sizeof(uint32_t));
     return status;
 }
 

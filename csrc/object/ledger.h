@@ -56,7 +56,8 @@ typedef struct sv_ledger {
     sv_stay *stays;
     sv_tagged *tagged;
     uint32_t *weights;
-    uint32_t stays_room, tagged_room, weights_room;
+    uint32_t stays_room, tagged_room, weights_room; /* made ready, a few at a time: no insertion pays for many */
+    uint32_t stays_held, tagged_held, weights_held; /* that there is memory for */
     int dated;            /* an entry had a deadline or a tag: whoever reads must look */
     uint64_t dated_at;    /* the time when that began */
     uint64_t weight, maxweight;

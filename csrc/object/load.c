@@ -354,19 +354,29 @@ static PyObject *dict_of(PyObject *const *values, PyObject *kwnames)
     return dict;
 }
 
+int sv_call_parts(PyObject *const *args, Py_ssize_t positional, PyObject *kwnames, PyObject **tuple, PyObject **dict)
+{
+    *tuple = PyTuple_New(positional);
+    for (Py_ssize_t i = 0; *tuple != NULL && i < positional; i++)
+        PyTuple_SET_ITEM(*tuple, i, Py_NewRef(args[i]));
+    *dict = *tuple == NULL ? NULL : dict_of(args + positional, kwnames);
+    if (*dict != NULL)
+        return SV_OK;
+    Py_CLEAR(*tuple);
+    return SV_RAISED;
+}
+
 /* The coroutine that loads (sv_words.load) or refreshes the value of this call. */
 PyObject *sv_memo_coroutine(sv_memo *memo, PyObject *maker, const sv_asked *asked, PyObject *const *args,
                             Py_ssize_t positional, PyObject *kwnames)
 {
-    PyObject *coroutine = NULL, *key = sv_asked_key(asked), *tuple = PyTuple_New(positional);
-    PyObject *dict = dict_of(args + positional, kwnames);
-    for (Py_ssize_t i = 0; tuple != NULL && i < positional; i++)
-        PyTuple_SET_ITEM(tuple, i, Py_NewRef(args[i]));
-    if (key != NULL && tuple != NULL && dict != NULL)
+    PyObject *coroutine = NULL, *key = sv_asked_key(asked), *tuple, *dict;
+    if (key != NULL && sv_call_parts(args, positional, kwnames, &tuple, &dict) == SV_OK) {
         coroutine = PyObject_CallFunctionObjArgs(maker, (PyObject *)memo, memo->fn, key, tuple, dict, NULL);
+        Py_DECREF(tuple);
+        Py_DECREF(dict);
+    }
     Py_XDECREF(key);
-    Py_XDECREF(tuple);
-    Py_XDECREF(dict);
     return coroutine;
 }
 

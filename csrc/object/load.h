@@ -32,6 +32,9 @@ PyObject *sv_memo_answer_steal(sv_memo *memo, PyObject *stored);
  * caller gets. Steals the value. */
 PyObject *sv_memo_settle_steal(sv_memo *memo, uint32_t number, PyObject *value);
 
+/* The arguments of a call as a tuple and a dict (new references). SV_OK or SV_RAISED. */
+int sv_call_parts(PyObject *const *args, Py_ssize_t positional, PyObject *kwnames, PyObject **tuple, PyObject **dict);
+
 /* The coroutine that `maker` (sv_words.load or .refresh) makes for this call. New reference or NULL. */
 PyObject *sv_memo_coroutine(sv_memo *memo, PyObject *maker, const sv_asked *asked, PyObject *const *args,
                             Py_ssize_t positional, PyObject *kwnames);

@@ -373,7 +373,7 @@ SV_INLINE int replace_quickly(sv_store *store, sv_handle handle, PyObject *key, 
     if ((box->key != key && sv_equal_quickly(box->key, key) != 1) || before == NULL)
         return 0;
     if (line != NULL) {
-        int status = sv_ledger_reserve(store->ledger, store->slab.capacity, line->terms, NULL);
+        int status = sv_ledger_reserve(store->ledger, sv_store_reach(store), line->terms, NULL);
         if (status != SV_OK)
             return status;
         sv_ledger_date(store->ledger, handle, line->terms, line->now, value == Py_None);
@@ -564,7 +564,7 @@ static PyObject *cache_touch(PyObject *self, PyObject *const *args, Py_ssize_t c
     SV_LOCK(self)
     found = sv_visit_find_locked(store, &visit, &handle);
     if (found == 1) {
-        int status = sv_ledger_reserve(store->ledger, store->slab.capacity, &terms, NULL);
+        int status = sv_ledger_reserve(store->ledger, sv_store_reach(store), &terms, NULL);
         if (status == SV_OK)
             sv_ledger_date(store->ledger, handle, &terms, visit.now, store->slab.boxes[handle].value == Py_None);
         else

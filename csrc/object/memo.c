@@ -471,6 +471,7 @@ PyObject *sv_memo_new(PyTypeObject *type, PyObject *fn, const sv_memo_options *o
     }
     memo->fn = Py_NewRef(fn);
     memo->rules = memo->store.rules = options->rules;
+    memo->store.awaited = (options->flags & SV_ASYNC) != 0;
     memo->fn_call = vectorcall_offset(fn);
     memo->flags = options->flags | (maxsize == 0 ? SV_UNCACHED : 0);
     memo->skip = options->skip;

@@ -3,6 +3,7 @@
 #include "load.h"
 #include "protocol.h"
 #include "ready.h"
+#include "visit.h"
 
 PyTypeObject *sv_memoized_type = NULL;
 
@@ -63,19 +64,38 @@ static PyObject *cache_invalidate(PyObject *self, PyObject *const *args, Py_ssiz
     return found < 0 ? NULL : PyBool_FromLong(found);
 }
 
-/* Store a value (kept) for a key: SV_OK or SV_RAISED. */
-static int set_value(sv_memo *memo, const sv_asked *asked, PyObject *value)
+/* The tags of a call's answer (new reference): None, or a tuple of str. NULL with an exception set. */
+static PyObject *tags_of(sv_memo *memo, PyObject *const *args, Py_ssize_t positional, PyObject *kwnames)
+{
+    PyObject *tags, *tuple, *dict;
+    if (!(memo->flags & SV_STEERED))
+        return Py_NewRef(Py_None);
+    if (sv_call_parts(args, positional, kwnames, &tuple, &dict) != SV_OK)
+        return NULL;
+    tags = PyObject_CallFunctionObjArgs(sv_words.tags_of, (PyObject *)memo, tuple, dict, NULL);
+    Py_DECREF(tuple);
+    Py_DECREF(dict);
+    if (tags != NULL && sv_want_tags(tags) != SV_OK)
+        Py_CLEAR(tags);
+    return tags;
+}
+
+/* Store a value (kept) with these tags for a key: SV_OK or SV_RAISED. */
+static int set_value(sv_memo *memo, const sv_asked *asked, PyObject *value, PyObject *tags)
 {
     sv_handle handle;
     sv_pouch pouch;
-    int status;
+    int status = SV_OK;
     SV_POUCH_EMPTY(&pouch);
     PyObject *key = NULL, *stored = stored_form(memo, value);
     if (stored == NULL)
         return SV_RAISED;
     sv_line lines, *line = sv_memo_line(memo, &lines);
     SV_LOCK(memo)
-    status = sv_memo_find_or_key_locked(memo, asked, &handle, &key);
+    if (line != NULL)
+        status = sv_line_begin_locked(&memo->store, line, line->terms, tags, line->now, 1);
+    if (status == SV_OK)
+        status = sv_memo_find_or_key_locked(memo, asked, &handle, &key);
     if (status >= 0) {
         memo->store.fences++;
         memo->store.epoch++; /* also when there is no memory to store it: a load without a number must see it */
@@ -89,6 +109,8 @@ static int set_value(sv_memo *memo, const sv_asked *asked, PyObject *value)
         if (status == SV_OK)
             key = stored = NULL;
     }
+    if (line != NULL)
+        sv_line_end_locked(&memo->store, line);
     SV_UNLOCK()
     Py_XDECREF(key);
     Py_XDECREF(stored);
@@ -108,7 +130,12 @@ static PyObject *cache_set(PyObject *self, PyObject *const *args, Py_ssize_t pos
     }
     if (sv_memo_ask(memo, args + 1, positional - 1, kwnames, &asked, &holder) != SV_OK)
         return NULL;
-    int status = (memo->flags & SV_UNCACHED) ? SV_OK : set_value(memo, &asked, args[0]);
+    int status = SV_OK;
+    if (!(memo->flags & SV_UNCACHED)) {
+        PyObject *tags = tags_of(memo, args + 1, positional - 1, kwnames);
+        status = tags == NULL ? SV_RAISED : set_value(memo, &asked, args[0], tags);
+        Py_XDECREF(tags);
+    }
     Py_XDECREF(holder);
     if (status != SV_OK)
         return NULL;
@@ -266,27 +293,54 @@ static PyObject *protocol_now(PyObject *self, PyObject *nothing)
     return sv_ledger_now_precisely(ledger, &now) != SV_OK ? NULL : PyFloat_FromDouble(sv_ledger_seconds(now));
 }
 
+/* The value of the keyword `soft`: 0, 1, or SV_RAISED. */
+static int read_soft(PyObject *const *values, PyObject *kwnames)
+{
+    int soft = 0;
+    for (Py_ssize_t i = 0; kwnames != NULL && i < PyTuple_GET_SIZE(kwnames); i++) {
+        PyObject *name = PyTuple_GET_ITEM(kwnames, i);
+        if (PyUnicode_CompareWithASCIIString(name, "soft") != 0) {
+            PyErr_Format(PyExc_TypeError, "cache_invalidate_tags() takes tags and soft=, not %U=", name);
+            return SV_RAISED;
+        }
+        if (!PyBool_Check(values[i])) {
+            PyErr_Format(PyExc_TypeError, "cache_invalidate_tags: soft must be True or False, not %R", values[i]);
+            return SV_RAISED;
+        }
+        soft = values[i] == Py_True;
+    }
+    return soft;
+}
+
+/* A tuple of exact str: a member of a StrEnum is the text that it stands for. */
+static PyObject *read_tags(PyObject *const *args, Py_ssize_t count)
+{
+    PyObject *tags = PyTuple_New(count);
+    for (Py_ssize_t i = 0; tags != NULL && i < count; i++) {
+        PyObject *tag = PyUnicode_Check(args[i]) ? PyUnicode_FromObject(args[i]) : NULL;
+        if (tag == NULL) {
+            if (!PyErr_Occurred())
+                PyErr_Format(PyExc_TypeError, "cache_invalidate_tags: tags must be texts, and %R is none", args[i]);
+            Py_CLEAR(tags);
+            break;
+        }
+        PyTuple_SET_ITEM(tags, i, tag);
+    }
+    return tags;
+}
+
 /* cache_invalidate_tags(*tags, soft=False) */
 static PyObject *cache_invalidate_tags(PyObject *self, PyObject *const *args, Py_ssize_t positional, PyObject *kwnames)
 {
-    sv_store *store = &((sv_memo *)self)->store;
-    int soft = 0;
-    if (kwnames != NULL && PyTuple_GET_SIZE(kwnames) > 0) {
-        if (PyTuple_GET_SIZE(kwnames) != 1 ||
-            PyUnicode_CompareWithASCIIString(PyTuple_GET_ITEM(kwnames, 0), "soft") != 0)
-            return PyErr_Format(PyExc_TypeError, "cache_invalidate_tags() takes tags and soft=, not %R=",
-                                PyTuple_GET_ITEM(kwnames, 0));
-        soft = PyObject_IsTrue(args[positional]);
-        if (soft < 0)
-            return NULL;
-    }
-    PyObject *tags = PyTuple_New(positional), *done = NULL;
-    for (Py_ssize_t i = 0; tags != NULL && i < positional; i++)
-        PyTuple_SET_ITEM(tags, i, Py_NewRef(args[i]));
-    if (tags != NULL && sv_want_tags(tags) == SV_OK)
-        done = sv_store_invalidate_tags(self, store, tags, soft) == SV_OK ? Py_NewRef(Py_None) : NULL;
-    Py_XDECREF(tags);
-    return done;
+    int soft = read_soft(args + positional, kwnames);
+    PyObject *tags = soft < 0 ? NULL : read_tags(args, positional);
+    if (tags == NULL)
+        return NULL;
+    int status = sv_store_invalidate_tags(self, &((sv_memo *)self)->store, tags, soft);
+    Py_DECREF(tags);
+    if (status != SV_OK)
+        return NULL;
+    Py_RETURN_NONE;
 }
 
 /* _alone() -> fences: count a load that nobody can join. */

@@ -1,6 +1,7 @@
 #include "store.h"
 
 #include "flight.h"
+#include "ready.h"
 
 #define MOST_PASSES 100
 
@@ -188,7 +189,7 @@ static int reserve(sv_store *store, const sv_line *line)
     if (SV_UNLIKELY(status == SV_OK && store->policy != NULL && store->policy->rule->reserve != NULL))
         status = store->policy->rule->reserve(store->policy, store->slab.capacity);
     if (line != NULL && status == SV_OK)
-        status = sv_ledger_reserve(store->ledger, store->slab.capacity, line->terms, line->tags);
+        status = sv_ledger_reserve(store->ledger, sv_store_reach(store), line->terms, line->tags);
     return status;
 }
 
@@ -202,10 +203,21 @@ static void index_insert(sv_store *store, uint64_t hash, sv_handle handle)
 
 /* ------------------------------------------------------------------ entries */
 
+/* Whether a value says "there is nothing", which may be good for a time of its own. */
+static int is_none(const sv_store *store, PyObject *value)
+{
+    if (!store->awaited || !sv_is_ready(value))
+        return value == Py_None;
+    const sv_ready *ready = (sv_ready *)value;
+    return !ready->raises && ready->outcome == Py_None;
+}
+
 static void write_line(sv_store *store, sv_handle handle, sv_line *line)
 {
-    if (line != NULL)
-        sv_tags_release_steal(sv_ledger_write(store->ledger, handle, line, store->slab.boxes[handle].value == Py_None));
+    if (line == NULL)
+        return;
+    int nothing = is_none(store, store->slab.boxes[handle].value);
+    sv_tags_release_steal(sv_ledger_write(store->ledger, handle, line, nothing));
 }
 
 int sv_store_insert(sv_store *store, PyObject *key, uint64_t hash, PyObject *value, sv_line *line, sv_pouch *pouch)
@@ -557,7 +569,8 @@ static void depart(sv_store *store, sv_handle handle, sv_cause cause)
 {
     if (SV_UNLIKELY(store->refreshing > 0)) {
         uint32_t number = sv_store_renewal(store, handle);
-        int goes_on = cause == SV_EVICTED || cause == SV_EXPIRED || cause == SV_INVALIDATED; /* tags: when it is settled */
+        /* whether a tag fences it off is decided when it is settled, by its own tags */
+        int goes_on = cause == SV_EVICTED || cause == SV_EXPIRED || cause == SV_INVALIDATED;
         if (number != SV_NO_LOAD && goes_on && leave_the_load(store, handle, number, cause))
             return;
         fence_off(store, handle);

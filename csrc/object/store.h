@@ -58,6 +58,7 @@ typedef struct sv_store {
     sv_load *loads;
     sv_policy *policy;   /* NULL when unbounded and without a ledger */
     int rules;           /* of comparing keys: SV_TYPED, SV_ALIKE */
+    int awaited;         /* values are awaitables that are done (ready.h) */
     sv_ledger *ledger;   /* NULL: entries have no lifetimes, weights or tags, and nobody is told when they leave */
 } sv_store;
 
@@ -71,6 +72,13 @@ int sv_store_keep_ledger(sv_store *store, uint64_t maxweight, uint64_t seed);
 /* Find the entry of a call. 1: `found` is its handle (loading or not); 0: there is none; SV_RAISED.
  * Whatever it returns, it describes the store as it is now. */
 int sv_store_find(sv_store *store, const sv_asked *asked, sv_handle *found);
+
+/* So many boxes the side arrays must reach now: those in use, the next one, and some, so that it is not asked each time. */
+SV_INLINE uint32_t sv_store_reach(const sv_store *store)
+{
+    uint64_t some = (((uint64_t)store->slab.used + store->refreshing + 1) | 255) + 1;
+    return some < store->slab.capacity ? (uint32_t)some : store->slab.capacity;
+}
 
 /* Tell the eviction rule that an entry was used. */
 SV_INLINE void sv_store_touch(sv_store *store, sv_handle handle)

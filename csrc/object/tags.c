@@ -55,6 +55,8 @@ static void prune(sv_tags *tags, uint64_t oldest)
         oldest = tags->floor = tags->clock; /* loads that began below it are fenced off */
     while (PyDict_Next(tags->table, &at, &name, &tag)) {
         int wanted = ((sv_tag *)tag)->uses > 0 || moved_at((sv_tag *)tag) > oldest;
+        if (!wanted && moved_at((sv_tag *)tag) > tags->forgotten)
+            tags->forgotten = moved_at((sv_tag *)tag);
         if (wanted && PyDict_SetItem(kept, name, tag) < 0) {
             PyErr_Clear();
             Py_DECREF(kept);
@@ -146,6 +148,7 @@ int sv_tags_invalidate(sv_tags *tags, PyObject *names, int soft, uint64_t now, u
         if (tag == NULL) {
             if (oldest != UINT64_MAX) /* pruned while the others were made */
                 tags->floor = tags->clock;
+            tags->forgotten = tags->clock;
             continue;
         }
         if (soft)
@@ -188,8 +191,10 @@ int sv_tags_fence(const sv_tags *tags, PyObject *names, uint64_t begun)
 
 int sv_tags_recheck(const sv_tags *tags, PyObject *names, uint64_t begun, uint64_t joined)
 {
-    if (joined <= begun || names == Py_None)
+    if (joined <= begun || names == Py_None || PyTuple_GET_SIZE(names) == 0)
         return 0;
+    if (begun < tags->forgotten) /* the load is over, and a tag of its value may have been made anew since */
+        return 1;
     for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(names); i++) {
         const sv_tag *tag = find(tags, PyTuple_GET_ITEM(names, i));
         if (tag == NULL || moved_at(tag) > begun)

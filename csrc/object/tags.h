@@ -50,6 +50,7 @@ typedef struct sv_tags {
     PyObject *table; /* dict: name -> Tag; NULL until the first */
     uint64_t clock;  /* advanced by each invalidation */
     uint64_t floor;
+    uint64_t forgotten; /* no tag that was forgotten was invalidated after it */
     Py_ssize_t limit; /* at this many names the unused ones are looked for */
     uint32_t open;    /* operations that have gathered tags and not yet stored them or given them back */
 } sv_tags;

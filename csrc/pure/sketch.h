@@ -8,6 +8,11 @@
  *
  * Every `period` additions all counts are halved, so that what was popular is forgotten: a few blocks at each addition
  * from then on, so that no addition pays for all. 8 bytes per entry.
+ *
+ * To grow is to double, in place. A block's number is the top bits of a hash, so both halves of a block inherit the
+ * whole, which is never too low; they do so a few at each addition too, from the top down:
+ *
+ *   |0 1 2 3 . . . .|   ->   |0 1 2 . . . 3 3|   ->   |0 1 . . 2 2 3 3|   ->  ...     until then block 1 is in place 0
  */
 #ifndef SV_SKETCH_H
 #define SV_SKETCH_H
@@ -20,6 +25,7 @@ typedef struct sv_sketch {
     uint64_t *words; /* 8 per block */
     uint32_t shift;  /* 64 - log2(blocks) */
     uint32_t blocks;
+    uint32_t whole;  /* blocks of before the last doubling that are not spread over their halves yet */
     uint32_t aged;   /* blocks halved in this round of ageing; == blocks: no round is on */
     uint64_t period;
     uint64_t additions; /* since the last round began */

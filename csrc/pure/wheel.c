@@ -255,13 +255,19 @@ SV_NOINLINE int sv_wheel_reserve_slow(sv_wheel *wheel, uint32_t boxes)
     }
     if (boxes <= wheel->room)
         return SV_OK;
-    uint32_t *heads = sv_realloc(wheel->heads, heads_size + (size_t)boxes * SV_WHEEL_RECORD);
-    if (heads == NULL)
-        return SV_NOMEM;
-    if (wheel->heads == NULL)
-        memset(heads, 0, heads_size);
-    wheel->heads = heads;
-    wheel->records = (uint8_t *)(heads + LISTS);
+    if (boxes > wheel->held) {
+        uint64_t wanted = (uint64_t)boxes + boxes / 8, most = (SIZE_MAX - heads_size) / SV_WHEEL_RECORD;
+        wanted = wanted < most ? wanted : most;
+        wanted = wanted < FIRST ? wanted : FIRST;
+        uint32_t *heads = sv_realloc(wheel->heads, heads_size + (size_t)wanted * SV_WHEEL_RECORD);
+        if (heads == NULL)
+            return SV_NOMEM;
+        if (wheel->heads == NULL)
+            memset(heads, 0, heads_size);
+        wheel->heads = heads;
+        wheel->records = (uint8_t *)(heads + LISTS);
+        wheel->held = (uint32_t)wanted;
+    }
     memset(record_of(wheel, wheel->room), 0xFF, (size_t)(boxes - wheel->room) * SV_WHEEL_RECORD);
     wheel->room = boxes;
     return SV_OK;
@@ -331,7 +337,7 @@ size_t sv_wheel_bytes(const sv_wheel *wheel)
 {
     size_t bytes = (size_t)wheel->far_room * sizeof(uint64_t);
     if (wheel->heads != NULL)
-        bytes += LISTS * sizeof(uint32_t) + (size_t)wheel->room * SV_WHEEL_RECORD;
+        bytes += LISTS * sizeof(uint32_t) + (size_t)wheel->held * SV_WHEEL_RECORD;
     return bytes;
 }
 
@@ -372,7 +378,7 @@ int sv_wheel_check(const sv_wheel *wheel, uint32_t boxes)
     uint32_t found = 0, far = 0, set = 0;
     if (wheel->count == 0 && (wheel->due != SV_NEVER || wheel->occupied != 0))
         return 0;
-    if (wheel->base > wheel->time || (wheel->heads == NULL) != (wheel->room == 0))
+    if (wheel->base > wheel->time || wheel->room > wheel->held || (wheel->heads == NULL) != (wheel->room == 0))
         return 0;
     for (uint32_t list = 0; list < LISTS; list++) {
         uint32_t level = list / 64, bucket = list % 64;

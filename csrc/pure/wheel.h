@@ -42,6 +42,7 @@ typedef struct sv_wheel {
     uint64_t time;       /* what the places of the entries are relative to; not below any `now` that found no work */
     uint64_t base;       /* what the records are relative to; <= time */
     uint32_t room;       /* records */
+    uint32_t held;       /* records that there is memory for: they are made ready as they are reserved, a few at a time */
     uint32_t count;      /* entries with a deadline */
     uint32_t far_room;
     uint32_t far_used;   /* places ever used */

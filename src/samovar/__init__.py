@@ -35,7 +35,7 @@ from ._base.freshness import Freshness
 from ._version import __version__
 from .app import Cache, LoadContext, cached
 from .app.replay import Replayed, replay
-from .app.steering import renew as _renew, steer as _steer
+from .app.steering import renew as _renew, steer as _steer, tags_of as _tags_of
 from .memo import cache, cached_method, lru_cache, memoize
 from .memo.coroutine import load as _load, refresh as _refresh
 from .memo.method import BoundMemo as _BoundMemo
@@ -61,8 +61,8 @@ __all__ = [
 ]
 
 _core._teach(
-    info=_CacheInfo, stats=Stats, load=_load, refresh=_refresh, steer=_steer, renew=_renew, unhashable=_unhashable,
-    bound=_BoundMemo,
+    info=_CacheInfo, stats=Stats, load=_load, refresh=_refresh, steer=_steer, renew=_renew, tags_of=_tags_of,
+    unhashable=_unhashable, bound=_BoundMemo,
 )
 if hasattr(_os, "register_at_fork"):
     _os.register_at_fork(after_in_child=_core._forked)

@@ -26,6 +26,7 @@ cdef extern from "object/memo.h":
         PyObject *refresh
         PyObject *steer
         PyObject *renew
+        PyObject *tags_of
         PyObject *unhashable
         PyObject *bound
         PyObject *left_behind
@@ -92,7 +93,7 @@ def _left_behind():
     return None
 
 
-def _teach(*, info, stats, load, refresh, steer, renew, unhashable, bound):
+def _teach(*, info, stats, load, refresh, steer, renew, tags_of, unhashable, bound):
     """Hand the words of the floors above down to the core, once, when the package is imported."""
     sv_words.info = kept(info)
     sv_words.stats = kept(stats)
@@ -100,6 +101,7 @@ def _teach(*, info, stats, load, refresh, steer, renew, unhashable, bound):
     sv_words.refresh = kept(refresh)
     sv_words.steer = kept(steer)
     sv_words.renew = kept(renew)
+    sv_words.tags_of = kept(tags_of)
     sv_words.unhashable = kept(unhashable)
     sv_words.bound = kept(bound)
     sv_words.left_behind = kept(_left_behind)

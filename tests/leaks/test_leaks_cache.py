@@ -132,7 +132,8 @@ def test_what_verbs_return_is_counted_right():
         cache[key] = value
         cache._popitem()
         cache[key] = value
-        cache._pop(key), cache._counts(), cache._latency("loads", (50.0,)), cache._curve((1, 2)), cache._recheck(tags, 0, 1)
+        cache._pop(key), cache._counts(), cache._latency("loads", (50.0,)), cache._curve((1, 2))
+        cache._recheck(tags, 0, 1)
         for number in range(10):
             cache._drop(number, flight, False)
         cache.clear()

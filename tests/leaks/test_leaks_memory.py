@@ -155,6 +155,36 @@ async def main():
         await memo(n % 50)
 flat(lambda: asyncio.run(main()))
 """,
+    "expiring": """
+clock = samovar.ManualClock()
+plain = samovar.memoize(lambda n: [n], maxsize=1000, ttl=100, clock=clock)
+idle = samovar.memoize(lambda n: [n], maxsize=None, fresh=samovar.Freshness(tti=100, negative_ttl=5), clock=clock)
+def work():
+    for _ in range(60_000):
+        n = next(number)
+        plain(n), idle(n), idle(n - 50)
+        clock.advance(0.25)
+flat(work)
+""",
+    "steered": """
+clock = samovar.ManualClock()
+tagged = samovar.memoize(lambda n: [n], maxsize=100, tags=lambda n: [f"t{n}", "all"], clock=clock)
+rescued = samovar.memoize(lambda n: 100 // (n % 3), maxsize=100, fresh=samovar.Freshness(ttl=10, stale_if_error=20),
+                          clock=clock)
+def work():
+    for _ in range(7_000):
+        n = next(number)
+        tagged(n)
+        tagged.cache_invalidate_tags(f"t{n}")
+        try:
+            rescued(n % 200)
+        except ZeroDivisionError:
+            pass
+        if n % 100 == 0:
+            tagged.cache_invalidate_tags("all", soft=True)
+        clock.advance(0.25)
+flat(work)
+""",
     "hostile keys": """
 class Key:
     def __init__(self, n):

@@ -8,8 +8,9 @@ import weakref
 
 import pytest
 
-from samovar import cache, cached_method, lru_cache, memoize
-from support import collect, run_async, together
+from samovar import Freshness, ManualClock, cache, cached_method, lru_cache, memoize
+from samovar.app.background import THREADS
+from support import collect, run_async, together, until
 
 
 class Thing:
@@ -23,6 +24,9 @@ KINDS = {
     "memoize-copy": memoize(maxsize=3, copy=lambda value: value),
     "memoize-key": memoize(maxsize=3, key=lambda *args, **kwargs: (args, tuple(kwargs.items()))),
     "memoize-errors": memoize(maxsize=3, cache_exceptions=KeyError), "uncached": memoize(maxsize=0),
+    "memoize-ttl": memoize(maxsize=3, ttl="1d"), "memoize-idle": memoize(maxsize=3, fresh=Freshness(ttl=9e6, tti=9e6)),
+    "memoize-stale": memoize(maxsize=3, fresh=Freshness(ttl=9e6, stale_while_revalidate=9e6)),
+    "memoize-tags": memoize(maxsize=3, tags="t"), "memoize-fifo": memoize(maxsize=3, eviction="fifo"),
 }
 kinds = pytest.mark.parametrize("make", KINDS.values(), ids=KINDS.keys())
 CALLS = {"one": lambda memo, thing: memo(thing), "two": lambda memo, thing: memo(thing, 1),
@@ -89,6 +93,31 @@ def test_evicted_entries_are_let_go(make, call):
     collect()
     alive = [n for n, (thing, value) in enumerate(refs) if thing() is not None or value() is not None]
     assert alive == ([] if memo.cache_info().maxsize == 0 else [7, 8, 9] if bounded else list(range(10)))
+
+
+@calls
+@pytest.mark.parametrize("options", [{"ttl": 10}, {"fresh": Freshness(tti=10)}, {"ttl": 10, "tags": "t"},
+                                     {"fresh": Freshness(ttl=5, stale_if_error=5)}], ids=str)
+def test_expired_and_invalidated_entries_are_let_go(call, options):
+    clock = ManualClock()
+    memo = memoize(lambda *args, **kwargs: Thing(), clock=clock, **options)
+    refs = []
+    for _ in range(40):
+        thing = Thing()
+        refs += [weakref.ref(thing), weakref.ref(call(memo, thing))]
+    del thing
+    clock.advance(10)
+    memo.cache_info()
+    collect()
+    alive = [ref for ref in refs if ref() is not None]
+    assert alive == []
+    if "tags" in options:
+        thing = Thing()
+        value = weakref.ref(call(memo, thing))
+        memo.cache_invalidate_tags("t")
+        memo.cache_info()
+        collect()
+        assert value() is None and sys.getrefcount(thing) == 2
 
 
 @kinds
@@ -171,8 +200,9 @@ def test_lookups_that_raise_or_change_the_memo_keep_nothing(make):
     assert references(*things) == before
 
 
-@pytest.mark.parametrize("options", [{}, {"typed": True}, {"maxsize": 2}, {"key": lambda *a, **k: (a, *k.values())}],
-                         ids=["plain", "typed", "bounded", "key"])
+@pytest.mark.parametrize("options", [{}, {"typed": True}, {"maxsize": 2}, {"key": lambda *a, **k: (a, *k.values())},
+                                     {"ttl": 9e6}, {"tags": lambda *a, **k: ["t", "u"], "ttl": 9e6}],
+                         ids=["plain", "typed", "bounded", "key", "ttl", "tags"])
 def test_verbs_keep_no_reference(options):
     value, thing, other = Thing(), Thing(), Thing()
     memo = memoize(lambda *args, **kwargs: value, **options)
@@ -188,6 +218,7 @@ def test_verbs_keep_no_reference(options):
         memo.cache_invalidate(thing, key=other)
         memo.cache_invalidate(other)
         memo.cache_invalidate(value)
+        memo.cache_invalidate_tags("t", "v")
         memo.cache_stats(), memo.cache_info(), memo.cache_parameters()
         memo.cache_clear()
 
@@ -311,14 +342,20 @@ def test_options_in_a_cycle_with_the_memo_are_collected():
         class Error(Exception):
             pass
 
-        memo = memoize(lambda x: [x], key=key, copy=copier, cache_exceptions=Error)
+        def clock():
+            return memo and 1.0
+
+        def tags(*args):
+            return memo and "t"
+
+        memo = memoize(lambda x: [x], key=key, copy=copier, cache_exceptions=Error, clock=clock, tags=tags, ttl=10)
         Error.memo = memo
         memo(1)
-        return [weakref.ref(thing) for thing in (memo, key, copier, Error)]
+        return [weakref.ref(thing) for thing in (memo, key, copier, Error, clock, tags)]
 
     refs = scope()
     collect()
-    assert [ref() for ref in refs] == [None] * 4
+    assert [ref() for ref in refs] == [None] * 6
 
 
 def test_remembered_exception_in_a_cycle_is_collected():
@@ -487,6 +524,39 @@ def test_crowds_keep_no_reference():
     for _ in range(3):
         storm()
     assert references(value, thing, memo) == before
+
+
+@pytest.mark.parametrize("options", [{"tags": "t"}, {"fresh": Freshness(ttl=10, stale_while_revalidate=5)},
+                                     {"fresh": Freshness(ttl=10, stale_if_error=5), "cache_exceptions": KeyError}], ids=str)
+def test_steered_loads_keep_no_reference(options):
+    value, thing, clock = Thing(), Thing(), ManualClock()
+    memo = memoize(lambda *args: value, clock=clock, **options)
+
+    @memoize(clock=clock, **options)
+    async def later(*args):
+        await asyncio.sleep(0)
+        return value
+
+    async def ask():
+        await asyncio.gather(*(later(thing, n % 2) for n in range(6)))
+        for _ in range(5):
+            await asyncio.sleep(0)
+
+    def walk():
+        for _ in range(2):
+            together(*[lambda: memo(thing)] * 3)
+            run_async(ask())
+            clock.advance(11)
+        memo.cache_refresh(thing)
+        memo.cache_set(value, thing)
+        until(lambda: len(THREADS._idle) == len(THREADS))
+        memo.cache_clear(), later.cache_clear()
+
+    walk()
+    before = references(value, thing, memo, later)
+    for _ in range(3):
+        walk()
+    assert references(value, thing, memo, later) == before
 
 
 def test_decorators_keep_nothing():

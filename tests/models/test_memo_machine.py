@@ -8,7 +8,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 import samovar
 from support import Alike, check
-from twins.memo import Memo as Twin
+from twins.memo import Memo as Twin, TimedMemo as TimedTwin
 
 NAN = float("nan")
 
@@ -165,6 +165,55 @@ class MemoizeWalk(Walk):
             assert stats.coalesced == 0
 
 
+class TimedWalk(MemoizeWalk):
+    """samovar.memoize with lifetimes, over a clock that moves between the steps, against the twin that expires. Counting
+    lets all go that is past, so it is a step of its own here."""
+
+    spans = st.one_of(st.none(), st.sampled_from([0.25, 1.0, 2.5, 10.0]))
+
+    @initialize(maxsize=sizes.filter(lambda size: size is None or size < 10), typed=st.booleans(),
+                coalesce=st.booleans(), ttl=spans, tti=spans, negative_ttl=spans,
+                cache_exceptions=st.sampled_from([(), Refused]), copier=st.sampled_from([None, None, copy.copy]),
+                key=st.sampled_from([None, None, lambda *args, **kwargs: (len(args), *map(str, kwargs))]))
+    def begin(self, maxsize, typed, coalesce, copier, ttl, tti, negative_ttl, **options):
+        self.clock = samovar.ManualClock()
+        fresh = samovar.Freshness(ttl=ttl, tti=tti, negative_ttl=negative_ttl)
+        self.open(samovar.memoize(self.fn_ours, maxsize, typed, coalesce=coalesce, fresh=fresh, clock=self.clock,
+                                  copy=copier, **options),
+                  TimedTwin(self.fn_twins, maxsize, typed, clock=self.clock, ttl=ttl, tti=tti,
+                            negative_ttl=negative_ttl, copy=copier, **options))
+
+    steps = st.sampled_from([0.0, 0.25, 0.5, 1.0, 1.5, 2.5, 7.5, 10.0])
+
+    @rule(by=steps)
+    def let_time_pass(self, by):
+        self.clock.advance(by)
+        self.twin.time_moved()
+
+    @rule(turns=st.lists(st.tuples(st.integers(0, 2), steps), min_size=1, max_size=15), plan=Walk.plans)
+    def ask_now_and_then(self, turns, plan):
+        self.plan = plan
+        for number, by in turns:
+            assert self.memo.cache_contains(number) is self.twin.contains(number)
+            same(outcome(self.memo, number), outcome(self.twin, number))
+            self.let_time_pass(by)
+
+    @rule()
+    def count(self):
+        super().both_agree()
+        super().statistics_agree()
+        assert self.memo.cache_stats().expired == self.twin.expired
+
+    @invariant()
+    def both_agree(self):
+        if hasattr(self, "memo"):
+            assert check(self.memo) and self.calls_ours == self.calls_twins
+
+    @invariant()
+    def statistics_agree(self):
+        pass
+
+
 PACE = settings(max_examples=150, stateful_step_count=40, deadline=None, print_blob=True,
                 suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
 
@@ -172,6 +221,8 @@ TestDropInWalk = DropInWalk.TestCase
 TestDropInWalk.settings = PACE
 TestMemoizeWalk = MemoizeWalk.TestCase
 TestMemoizeWalk.settings = PACE
+TestTimedWalk = TimedWalk.TestCase
+TestTimedWalk.settings = PACE
 
 
 # ------------------------------------------------------------------ long walks that a machine would not find

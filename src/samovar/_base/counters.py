@@ -33,11 +33,14 @@ class Stats:
     currsize: entries stored now.
     maxsize: the most entries that are stored; None when there is no bound.
 
-    A `Cache` also counts:
+    A `Cache`, and a memoized function with lifetimes or tags, also count:
 
     stale_hits: questions answered at once by what was no longer fresh, while it was renewed.
     expired, replaced, deleted, invalidated, cleared: entries that left because their time was over, a new value took
         their place, their key was deleted, one of their tags was invalidated, the whole cache was cleared.
+
+    And a `Cache` alone:
+
     weight: what the entries stored now weigh together; maxweight: the most that they may, None when there is no bound.
     load_latency: how long loads took, as `Latency`: count, mean, p50, p90 and p99 in seconds.
     hit_latency: how long hits took, when the cache was asked to measure it (`timed_hits=True`); None otherwise.

@@ -16,11 +16,12 @@ from .protocol import ERROR, VALUE, Load, Verdict, anew, one
 class _Call:
     """One call of a memoized function, as a maker of what is stored of its answer."""
 
-    __slots__ = ("args", "fn", "kwargs", "memo")
+    __slots__ = ("args", "fn", "kwargs", "memo", "raised")
     who = "memoize"
 
     def __init__(self, memo: Any, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         self.memo, self.fn, self.args, self.kwargs = memo, fn, args, kwargs
+        self.raised: tuple[Any, BaseException, Any] | None = None  # this very call: what is stored, the error, where from
 
     @property
     def factory(self) -> Callable[..., Any]:
@@ -30,8 +31,25 @@ class _Call:
         try:
             value = self.fn(*self.args, **self.kwargs)
         except self.memo._exceptions as error:
-            return [self.memo._form(error, True)]
+            return [self.remember(error)]
         return [self.memo._form(value, False)]
+
+    def remember(self, error: BaseException) -> Any:
+        where = error.__traceback__
+        error.__traceback__ = None  # what is stored holds no frames
+        stored = self.memo._form(error, True)
+        self.raised = stored, error, where and where.tb_next
+        return stored
+
+    def answer(self, stored: Any) -> Any:
+        """What the caller gets: his own exception with the traceback that says where it came from."""
+        raised, self.raised = self.raised, None
+        if raised is None or stored is not raised[0]:
+            return self.memo._answer(stored)
+        try:
+            raise raised[1].with_traceback(raised[2])
+        finally:
+            del raised, stored  # the traceback holds this frame
 
     def values(self, loads: Sequence[Load], result: list[Any]) -> list[Any]:
         return result
@@ -44,13 +62,19 @@ class _AwaitedCall(_Call):
         try:
             value = await self.fn(*self.args, **self.kwargs)
         except self.memo._exceptions as error:
-            return [self.memo._form(error, True)]
+            return [self.remember(error)]
         return [self.memo._form(value, False)]
 
 
+def tags_of(memo: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[str, ...] | None:
+    """The tags that the answer of this call carries."""
+    tags: tuple[str, ...] | None = memo._steering.tags_of(args, kwargs)
+    return tags
+
+
 def _words(call: _Call) -> dict[str, Any]:
-    steering = call.memo._steering
-    return {"fresh": steering.fresh, "tags": steering.tags_of(call.args, call.kwargs), "gap": gap_of(steering.fresh)}
+    fresh = call.memo._steering.fresh
+    return {"fresh": fresh, "tags": tags_of(call.memo, call.args, call.kwargs), "gap": gap_of(fresh)}
 
 
 def steer(memo: Any, fn: Callable[..., Any], key: Hashable, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -72,7 +96,7 @@ def _steer(memo: Any, call: _Call, key: Hashable, steps: Callable[..., Any]) -> 
     if steps is anew:
         driver.ask.swr = driver.ask.sie = 0.0
     kind, thing = _judged(drive(steps(driver.ask, key), driver.perform))
-    return memo._answer(thing if kind == VALUE else driver.call([alone(key)])[0])
+    return call.answer(thing if kind == VALUE else driver.call([alone(key)])[0])
 
 
 async def _asteer(memo: Any, call: _AwaitedCall, key: Hashable, steps: Callable[..., Any]) -> Any:
@@ -80,7 +104,7 @@ async def _asteer(memo: Any, call: _AwaitedCall, key: Hashable, steps: Callable[
     if steps is anew:
         driver.ask.swr = driver.ask.sie = 0.0
     kind, thing = _judged(await adrive(steps(driver.ask, key), driver.perform))
-    return memo._answer(thing if kind == VALUE else (await driver.call([alone(key)]))[0])
+    return call.answer(thing if kind == VALUE else (await driver.call([alone(key)]))[0])
 
 
 def _judged(verdict: Verdict) -> Verdict:

@@ -91,7 +91,8 @@ def memoize(
     typed: whether arguments of different types are different keys; otherwise 1, 1.0 and True are one.
     ttl: how long a result is fresh: seconds, a timedelta, or text such as "5m"; None for ever.
     fresh: a `Freshness`: idle time, jitter, early renewal, stale service; `ttl` beats the ttl in it. A stale result is
-        renewed in the background: by a thread, or by a task of the caller's loop for an `async def`.
+        renewed in the background: by a thread, or by a task of the caller's loop for an `async def`. What a renewal
+        raises is logged, and the old result stays.
     eviction: who leaves first when there is no room: "lru", or another rule's name (see `Cache`).
     key: called with the arguments of a call, returns the hashable under which its result is kept.
     tags: a text or texts, or a function of the call's arguments that returns them, for `cache_invalidate_tags`.
@@ -105,7 +106,8 @@ def memoize(
     `cache_contains(...)`, `cache_set(value, ...)`, `cache_refresh(...)`, `cache_key(...)`, which take the arguments of the
     call they are about.
 
-    Raises TypeError or ValueError that names the argument when one of these is not what it must be.
+    Raises TypeError or ValueError that names the argument when one of these is not what it must be; ValueError for
+    coalesce=False where one call renews a result for all: with tags, early renewal or stale service.
 
     >>> @memoize(maxsize=1000)
     ... def area(width, height):
@@ -124,9 +126,10 @@ def memoize(
         check_function("memoize", fn)
         awaited = is_async(fn)
         memo = Memoized(fn, *options, awaited, said, rule, marks is not None, clock)
+        dress(memo, fn, awaited)  # first: fn may be a memo itself, and all its attributes are taken over
         if marks is not None or needs_steering(said):
             memo._steering = Steering(said, marks, awaited)
         memo.cache_parameters = lambda: {"maxsize": options[0], "typed": typed}
-        return dress(memo, fn, awaited)
+        return memo
 
     return decorate if fn is None else decorate(fn)

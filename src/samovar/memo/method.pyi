@@ -16,6 +16,7 @@ from typing import (
 )
 
 from samovar._base.counters import Stats
+from samovar._base.freshness import Duration, Freshness
 from samovar._core import AsyncMethodMemo, CacheParameters, MethodMemo
 
 _P = ParamSpec("_P")
@@ -76,20 +77,23 @@ class _MethodDecorator(Protocol):
 def cached_method(  # type: ignore[overload-overlap]
     fn: Callable[Concatenate[_S, _P], Coroutine[Any, Any, _R]], /,
     maxsize: int | None = 128, typed: bool = False, *,
+    ttl: Duration | None = None, fresh: Freshness | None = None, eviction: str = "lru",
     key: Callable[Concatenate[_S, _P], Hashable] | None = None, coalesce: bool = True, cache_exceptions: _Errors = (),
-    copy: Callable[[_R], _R] | None = None,
+    copy: Callable[[_R], _R] | None = None, clock: Callable[[], float] | None = None,
 ) -> AsyncMethodMemo[_S, _P, _R]: ...
 @overload
 def cached_method(
     fn: Callable[Concatenate[_S, _P], _R], /,
     maxsize: int | None = 128, typed: bool = False, *,
+    ttl: Duration | None = None, fresh: Freshness | None = None, eviction: str = "lru",
     key: Callable[Concatenate[_S, _P], Hashable] | None = None, coalesce: bool = True, cache_exceptions: _Errors = (),
-    copy: Callable[[_R], _R] | None = None,
+    copy: Callable[[_R], _R] | None = None, clock: Callable[[], float] | None = None,
 ) -> MethodMemo[_S, _P, _R]: ...
 @overload
 def cached_method(
     fn: None = None, /,
     maxsize: int | None = 128, typed: bool = False, *,
+    ttl: Duration | None = None, fresh: Freshness | None = None, eviction: str = "lru",
     key: Callable[..., Hashable] | None = None, coalesce: bool = True, cache_exceptions: _Errors = (),
-    copy: Callable[[Any], Any] | None = None,
+    copy: Callable[[Any], Any] | None = None, clock: Callable[[], float] | None = None,
 ) -> _MethodDecorator: ...

@@ -86,6 +86,18 @@ def check_freshness(who, ttl, fresh, eviction, tags, clock, coalesce):
     return said, eviction, tags, clock
 
 
+def check_lifetimes(who, ttl, fresh, eviction, clock):
+    """check_freshness where nobody renews answers: each instance has a store of its own, and may be gone by then."""
+    said, rule, _, clock = check_freshness(who, ttl, fresh, eviction, None, clock, True)
+    if needs_steering(said):
+        words = [name for name in ("early", "stale_while_revalidate", "stale_if_error") if getattr(said, name)]
+        raise ValueError(
+            f"{who}: fresh must be without {' and '.join(words)}, not {fresh!r}: the answers of one instance are not "
+            f"renewed in the background; use @memoize, whose answers all instances share"
+        )
+    return said, rule, clock
+
+
 def needs_steering(fresh):
     """Whether answers may be served stale or renewed early."""
     return fresh is not None and bool(fresh.early or fresh.keep)
@@ -94,13 +106,13 @@ def needs_steering(fresh):
 def texts(name, value):
     """One text or several as a tuple, each once."""
     try:
-        given = (value,) if isinstance(value, str) else tuple(dict.fromkeys(value))
+        given = (value,) if isinstance(value, str) else tuple(value)
     except TypeError:
         raise TypeError(f"{name} must be a text, or texts in a tuple, list or set, not {value!r}") from None
     for tag in given:
         if not isinstance(tag, str):
             raise TypeError(f"{name} must be texts, and {tag!r} is none")
-    return tuple(tag if type(tag) is str else str(tag) for tag in given)
+    return tuple(dict.fromkeys(map(str.__str__, given)))  # a member of a StrEnum is the text that it stands for
 
 
 def is_async(fn: object) -> bool:

@@ -1,7 +1,8 @@
 """A memo that is obviously right: an OrderedDict, oldest first, one thread, no speed.
 
 `Memo` speaks for memoize; with `plain=True` it keys a call as functools does, where an exact int or str that is the
-only argument is never alike to a value of another type. A remembered exception is stored as Raised.
+only argument is never alike to a value of another type. A remembered exception is stored as Raised. `TimedMemo` lets
+answers expire.
 """
 
 from collections import OrderedDict
@@ -41,6 +42,9 @@ class Memo:
             self.entries.popitem(last=False)
             self.evictions += 1
 
+    def use(self, key):
+        self.entries.move_to_end(key)
+
     def load(self, args, kwargs):
         key = self.key(args, kwargs)
         self.loads += 1
@@ -58,7 +62,7 @@ class Memo:
         key = self.key(args, kwargs)
         if key in self.entries:
             self.hits += 1
-            self.entries.move_to_end(key)
+            self.use(key)
             return self.answer(self.entries[key])
         self.misses += 1
         return self.load(args, kwargs)
@@ -83,3 +87,35 @@ class Memo:
 
     def info(self):
         return self.hits, self.misses, self.maxsize, len(self.entries)
+
+
+class TimedMemo(Memo):
+    """The same with an end for each answer. Whoever moves the clock says so, and what is past leaves then."""
+
+    def __init__(self, fn, maxsize, typed, *, clock, ttl, tti, negative_ttl, **options):
+        super().__init__(fn, maxsize, typed, **options)
+        self.clock, self.ttl, self.tti, self.negative_ttl = clock, ttl, tti, negative_ttl
+        self.stored, self.used = {}, {}
+        self.expired = 0
+
+    def store(self, key, entry):
+        super().store(key, entry)
+        self.stored[key] = self.used[key] = self.clock()
+
+    def use(self, key):
+        super().use(key)
+        self.used[key] = self.clock()
+
+    def is_past(self, key):
+        ttl = self.negative_ttl if self.entries[key] is None and self.negative_ttl is not None else self.ttl
+        return (ttl is not None and self.clock() >= self.stored[key] + ttl) or (
+            self.tti is not None and self.clock() >= self.used[key] + self.tti)
+
+    def time_moved(self):
+        for key in [key for key in self.entries if self.is_past(key)]:
+            del self.entries[key]
+            self.expired += 1
+
+    def clear(self):
+        super().clear()
+        self.expired = 0

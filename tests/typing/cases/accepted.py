@@ -4,6 +4,7 @@ from __future__ import annotations
 import asyncio
 import copy
 from array import array
+from datetime import timedelta
 from functools import partial
 from collections.abc import Hashable
 from typing import Generic, TypeVar, assert_type
@@ -30,6 +31,11 @@ def memo(x: int, y: str = "") -> list[int]: return [x]
 def by_x(x: int, y: str = "") -> int: return x
 @memoize(maxsize=7, key=by_x, cache_exceptions=(KeyError, ValueError), copy=copy.copy)
 def memo_args(x: int, y: str = "") -> list[int]: return [x]
+def by_x_tags(x: int, y: str = "") -> list[str]: return [y]
+@memoize(ttl="5m", fresh=Freshness(stale_if_error=5), tags=by_x_tags, eviction="sieve", clock=ManualClock())
+def memo_fresh(x: int, y: str = "") -> list[int]: return [x]
+@memoize(ttl=timedelta(minutes=5), tags=("a", "b"))
+async def amemo_fresh(x: int) -> list[int]: return [x]
 @memoize
 async def amemo(x: int) -> list[int]: return [x]
 @memoize(maxsize=None, cache_exceptions=LookupError)
@@ -46,6 +52,10 @@ assert_type(forever(3), str)
 assert_type(memo(3, y="a"), list[int])
 assert_type(memo_args(3), list[int])
 assert_type(direct("abc"), int)
+assert_type(memo_fresh(3, y="a"), list[int])
+assert_type(memoize(by_x, ttl=5, tags=by_x_tags)(3), int)
+assert_type(memo_fresh.cache_invalidate_tags("a", "b", soft=True), None)
+assert_type(memo_fresh.cache_stats().stale_hits, int)
 assert_type(memo.cache_info().hits, int)
 assert_type(memo.cache_stats(), Stats)
 assert_type(memo.cache_stats().hit_ratio, float)
@@ -91,6 +101,8 @@ class Tea:
     def own(self, x: int) -> str: return str(x)
     @cached_method(maxsize=3, typed=True)
     def own_args(self, x: int) -> str: return str(x)
+    @cached_method(ttl="5m", fresh=Freshness(tti=3), eviction="fifo", clock=ManualClock())
+    def own_fresh(self, x: int) -> str: return str(x)
     @cached_method
     async def own_async(self, x: int) -> str: return str(x)
     @cached_method(maxsize=None)
@@ -125,6 +137,7 @@ assert_type(tea.static_memo(3), str)
 assert_type(tea.own(3), str)
 assert_type(Tea.own(tea, 3), str)
 assert_type(tea.own_args(x=3), str)
+assert_type(tea.own_fresh(3), str)
 assert_type(tea.whole, str)
 assert_type(tea.whole_lru, str)
 tea.method.cache_clear()
@@ -155,6 +168,8 @@ async def main() -> None:
     assert_type(await coro(3), str)
     assert_type(await amemo(3), list[int])
     assert_type(await amemo_args(x=3), list[int])
+    assert_type(await amemo_fresh(3), list[int])
+    amemo_fresh.cache_invalidate_tags("a")
     assert_type(await asyncio.create_task(amemo(3)), list[int])
     assert_type(await asyncio.wait_for(amemo(3), 1), list[int])
     both = await asyncio.gather(amemo(3), coro(2))

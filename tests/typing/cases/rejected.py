@@ -39,6 +39,13 @@ Tea.for_class("x")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentTy
 memoize(3)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportArgumentType]
 memoize(maxsize="many")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
 memoize(cache_exceptions=ValueError())  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
+memoize(ttl=[5])  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
+memoize(fresh=5)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
+memoize(tags=5)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
+memoize(clock=5.0)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
+memo.cache_invalidate_tags(5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+cached_method(tags="t")  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
+tea.own.cache_invalidate_tags("t")  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
 lru_cache(maxsize="many")  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportArgumentType]
 sized.cache_nothing()  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
 
