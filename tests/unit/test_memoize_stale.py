@@ -414,7 +414,8 @@ def test_tags_are_invalidated_together_and_no_others(origin, clock):
     assert memo.cache_contains(1, "tea")
 
 
-@pytest.mark.parametrize("tags", ["all", ["all"], ("all", "more"), {"all"}, lambda *args: "all"], ids=lambda tags: getattr(tags, "__name__", str(tags)))
+@pytest.mark.parametrize("tags", ["all", ["all"], ("all", "more"), {"all"}, lambda *args: "all"],
+                         ids=lambda tags: type(tags).__name__)
 def test_tags_are_a_text_or_texts_or_a_function_that_returns_them(tags, origin, clock):
     for memo in (plain(origin, clock, tags=tags), plain(origin, clock, tags=tags, ttl=10, typed=True)):
         old = memo(1)
@@ -561,7 +562,7 @@ steered = pytest.mark.parametrize("options", STEERED.values(), ids=STEERED)
 
 @steered
 @pytest.mark.parametrize("more", [{"maxsize": None}, {"maxsize": 2}, {"typed": True}, {"key": lambda *args: args},
-                                  {"eviction": "s3fifo"}, {"cache_exceptions": KeyError}], ids=lambda options: "-".join(options) or "plain")
+                                  {"eviction": "s3fifo"}, {"cache_exceptions": KeyError}], ids="-".join)
 def test_steered_memo_hits_and_expires_as_others_do(options, more, origin, clock):
     for make in (plain, awaited):
         memo = make(origin, clock, **options, **more)
