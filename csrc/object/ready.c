@@ -1,6 +1,7 @@
 #include "ready.h"
 
 PyTypeObject *sv_ready_type = NULL;
+static PyObject *no_args = NULL;
 
 PyObject *sv_ready_new(PyObject *outcome, int raises)
 {
@@ -60,11 +61,6 @@ static PyObject *ready_iternext(PyObject *self)
     Py_DECREF(outcome);
     return NULL;
 #else
-    static PyObject *no_args = NULL;
-    if (no_args == NULL && (no_args = PyTuple_New(0)) == NULL) {
-        Py_DECREF(outcome);
-        return NULL;
-    }
     PyTypeObject *type = (PyTypeObject *)PyExc_StopIteration;
     PyObject *stop = type->tp_new(type, no_args, NULL);
     if (stop == NULL) {
@@ -172,6 +168,8 @@ static PyType_Spec ready_spec = {
 
 int sv_ready_setup(void)
 {
+    if (no_args == NULL && (no_args = PyTuple_New(0)) == NULL)
+        return SV_RAISED;
     if (sv_ready_type == NULL)
         sv_ready_type = (PyTypeObject *)PyType_FromSpec(&ready_spec);
     return sv_ready_type == NULL ? SV_RAISED : SV_OK;

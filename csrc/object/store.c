@@ -662,9 +662,13 @@ void sv_store_close(sv_store *store)
     sv_free(loads);
 }
 
-size_t sv_store_bytes(const sv_store *store)
+size_t sv_store_bytes(PyObject *owner, const sv_store *store)
 {
-    return sv_index_bytes(&store->index) + store->slab.capacity * sizeof(sv_box) +
-           store->loads_size * sizeof(sv_load) + (store->policy ? store->policy->rule->state_size : 0) +
-           (store->ledger ? sv_ledger_bytes(store->ledger) : 0);
+    size_t bytes;
+    SV_LOCK(owner)
+    bytes = sv_index_bytes(&store->index) + store->slab.capacity * sizeof(sv_box) +
+            store->loads_size * sizeof(sv_load) + (store->policy ? store->policy->rule->state_size : 0) +
+            (store->ledger ? sv_ledger_bytes(store->ledger) : 0);
+    SV_UNLOCK()
+    return bytes;
 }

@@ -218,7 +218,7 @@ PyObject *sv_store_end(sv_store *store, uint32_t number);
 int sv_store_traverse(sv_store *store, visitproc visit, void *arg);
 void sv_store_let_go(sv_store *store); /* tp_clear, after sv_store_clear: of whatever else it refers to */
 void sv_store_close(sv_store *store); /* after sv_store_clear, or drops what is left itself */
-size_t sv_store_bytes(const sv_store *store);
+size_t sv_store_bytes(PyObject *owner, const sv_store *store); /* with nothing locked */
 
 /* NULL when the whole structure is sound, else what is wrong. O(n); for tests. */
 const char *sv_store_check(const sv_store *store);

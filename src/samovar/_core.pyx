@@ -13,7 +13,7 @@ cdef extern from "object/ready.h":
 cdef extern from "object/store.h":
     ctypedef struct sv_store:
         pass
-    size_t sv_store_bytes(const sv_store *store)
+    size_t sv_store_bytes(PyObject *owner, const sv_store *store)
 cdef extern from "object/memo.h":
     int sv_memo_setup() except -3
     PyTypeObject *sv_memo_type
@@ -146,7 +146,7 @@ def check(memo):
 
 def memory(memo):
     """Bytes that the native structure behind a memoized function takes, keys and values themselves not included."""
-    return sv_store_bytes(store_of(memo))
+    return sv_store_bytes(<PyObject *>memo, store_of(memo))
 
 
 # ------------------------------------------------------------------ eviction without objects: replay and its estimate
