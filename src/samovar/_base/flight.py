@@ -182,6 +182,12 @@ class Flight:
 
     # ---------------------------------------------------------------- waiting
 
+    def runs_in(self, task: "asyncio.Task[Any]", *, held: bool) -> None:
+        """A task does the work. held: it goes on though nobody waits."""
+        with _tower:
+            self.task = task
+            self.held |= held
+
     def is_lost(self, here: asyncio.AbstractEventLoop | None) -> bool:
         """Whether the leader never ends this flight: its loop was closed or stopped, a fork left it behind, or it is a
         coroutine that somebody drives by hand, or not. here: the caller's loop."""

@@ -283,8 +283,7 @@ class Awaiting:
         if not watched:
             task.add_done_callback(lambda task: None if task.cancelled() else _tell_failure(loads))
         for load in loads:
-            load.flight.task = task
-            load.flight.held |= not watched or len(loads) > 1  # a batch serves more than those who wait for one key
+            load.flight.runs_in(task, held=not watched or len(loads) > 1)  # a batch serves more than one key's crowd
         return True
 
 
