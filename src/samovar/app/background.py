@@ -109,13 +109,14 @@ class Threads:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[tuple[Any, BaseException | None]] = loop.create_future()
         context = contextvars.copy_context()
+        over = False
 
         def deliver(result: Any, error: BaseException | None) -> None:
             if not future.done():
                 future.set_result((result, error))
 
         def job() -> None:
-            if future.cancelled():
+            if over:  # not the future itself: it is its loop's alone
                 return
             result, error = None, None
             try:
@@ -128,7 +129,10 @@ class Threads:
                 pass
 
         self.start(job, force=force, queued=True)
-        result, error = await future
+        try:
+            result, error = await future
+        finally:
+            over = True
         if error is not None:
             raise error
         return result
