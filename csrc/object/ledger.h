@@ -186,8 +186,11 @@ SV_INLINE sv_state sv_ledger_state(sv_ledger *ledger, sv_handle handle, uint64_t
 {
     if (SV_LIKELY(!ledger->dated))
         return SV_FRESH;
-    if (SV_LIKELY(ledger->tagged == NULL && ledger->stays == NULL)) /* nothing but lifetimes */
+    if (SV_LIKELY(ledger->tagged == NULL && ledger->stays == NULL)) { /* nothing but lifetimes */
+        if (SV_LIKELY(*now + SV_CLOCK_TICK < ledger->wheel.due)) /* none ends so soon: no need to look at this one's */
+            return SV_FRESH;
         return sv_ledger_is_past(ledger, sv_wheel_deadline(&ledger->wheel, handle), now) ? SV_PAST : SV_FRESH;
+    }
     return sv_ledger_state_slowly(ledger, handle, now);
 }
 

@@ -474,12 +474,12 @@ static PyObject *memoized_new(PyTypeObject *type, PyObject *args, PyObject *kwar
 
 static PyMethodDef memoized_methods[] = {
     {"cache_invalidate", VERB(cache_invalidate), METH_FASTCALL | METH_KEYWORDS,
-     "Forget the result of this call; True if there was one. A load of it that runs now is not stored."},
+     "Forget the result of this call; True if there was a fresh one. A load of it that runs now is not stored."},
     {"cache_contains", VERB(cache_contains), METH_FASTCALL | METH_KEYWORDS,
-     "Whether the result of this call is stored. Counts nothing and does not make it younger."},
+     "Whether the result of this call is stored and fresh. Counts nothing and does not make it younger."},
     {"cache_set", VERB(cache_set), METH_FASTCALL | METH_KEYWORDS,
-     "cache_set(value, *args, **kwargs): store a value as the result of this call. A load of it that runs now is not "
-     "stored."},
+     "cache_set(value, *args, **kwargs): store a value as the result of this call, with its lifetime and its tags. A "
+     "load of it that runs now is not stored."},
     {"cache_refresh", VERB(cache_refresh), METH_FASTCALL | METH_KEYWORDS,
      "Call the function and store its result in place of what is stored; returns the result (an awaitable of it for "
      "an `async def`). Until then others get what was stored."},

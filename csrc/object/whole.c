@@ -60,7 +60,8 @@ Py_ssize_t sv_whole_length(PyObject *self)
 typedef struct sv_copied {
     PyObject *key, *value, **names;
     Py_ssize_t names_count;
-    double left, cost;
+    double left, cost, keep;
+    uint32_t weight;
 } sv_copied;
 
 static double seconds_until(uint64_t deadline, uint64_t now)
@@ -70,16 +71,40 @@ static double seconds_until(uint64_t deadline, uint64_t now)
     return deadline >= now ? (double)(deadline - now) * 1e-9 : -(double)(now - deadline) * 1e-9;
 }
 
+static void drop_copy(sv_copied *one)
+{
+    Py_DECREF(one->key);
+    Py_DECREF(one->value);
+    for (Py_ssize_t name = 0; name < one->names_count; name++)
+        Py_DECREF(one->names[name]);
+    sv_free(one->names);
+}
+
 static void drop_copies(sv_copied *copied, Py_ssize_t count)
 {
-    for (Py_ssize_t i = 0; i < count; i++) {
-        Py_DECREF(copied[i].key);
-        Py_DECREF(copied[i].value);
-        for (Py_ssize_t name = 0; name < copied[i].names_count; name++)
-            Py_DECREF(copied[i].names[name]);
-        sv_free(copied[i].names);
-    }
+    for (Py_ssize_t i = 0; i < count; i++)
+        drop_copy(&copied[i]);
     sv_free(copied);
+}
+
+/* SV_OK or SV_NOMEM: then all but the names is there. */
+static int copy_one_locked(const sv_store *store, sv_handle handle, uint64_t now, int with_names, sv_copied *one)
+{
+    const sv_ledger *ledger = store->ledger;
+    const sv_box *box = &store->slab.boxes[handle];
+    *one = (sv_copied){.key = Py_NewRef((PyObject *)box->key), .value = Py_NewRef((PyObject *)box->value), .weight = 1};
+    one->left = seconds_until(sv_ledger_fresh_until(ledger, handle), now);
+    if (handle < ledger->stays_room) {
+        one->cost = (double)ledger->stays[handle].cost;
+        one->keep = seconds_until(ledger->stays[handle].keep, 0);
+    }
+    if (handle < ledger->weights_room)
+        one->weight = ledger->weights[handle];
+    if (!with_names || handle >= ledger->tagged_room)
+        return SV_OK;
+    Py_ssize_t count = sv_tags_copy_names(ledger->tagged[handle].tags, &one->names);
+    one->names_count = count < 0 ? 0 : count;
+    return count < 0 ? SV_NOMEM : SV_OK;
 }
 
 /* With `all` also those that are stale, and the tags. SV_OK, or SV_NOMEM; what was copied, `count` of them, is the
@@ -87,28 +112,17 @@ static void drop_copies(sv_copied *copied, Py_ssize_t count)
 static int copy_locked(sv_store *store, uint64_t now, int all, sv_copied **copied, Py_ssize_t *count)
 {
     const sv_rule *rule = store->policy->rule;
-    sv_ledger *ledger = store->ledger;
     sv_handle after = SV_NONE;
+    int status = SV_OK;
     *copied = sv_malloc(((size_t)store->current + 1) * sizeof(sv_copied));
     if (*copied == NULL)
         return SV_NOMEM;
-    while ((after = rule->walk(store->policy, &store->slab, after)) != SV_NONE) {
-        sv_state state = sv_ledger_state(ledger, after, &now);
-        sv_box *box = &store->slab.boxes[after];
-        if (state != SV_FRESH && !(all && state == SV_STALE))
-            continue;
-        sv_copied *one = &(*copied)[(*count)++];
-        *one = (sv_copied){.key = Py_NewRef((PyObject *)box->key), .value = Py_NewRef((PyObject *)box->value)};
-        one->left = seconds_until(sv_ledger_fresh_until(ledger, after), now);
-        one->cost = after < ledger->stays_room ? (double)ledger->stays[after].cost : 0.0;
-        if (all && after < ledger->tagged_room) {
-            Py_ssize_t names_count = sv_tags_copy_names(ledger->tagged[after].tags, &one->names);
-            if (names_count < 0)
-                return SV_NOMEM;
-            one->names_count = names_count;
-        }
+    while (status == SV_OK && (after = rule->walk(store->policy, &store->slab, after)) != SV_NONE) {
+        sv_state state = sv_ledger_state(store->ledger, after, &now);
+        if (state == SV_FRESH || (all && state == SV_STALE))
+            status = copy_one_locked(store, after, now, all, &(*copied)[(*count)++]);
     }
-    return SV_OK;
+    return status;
 }
 
 enum { KEYS, VALUES, ITEMS, ENTRIES };
@@ -124,7 +138,8 @@ static PyObject *form_of(const sv_copied *one, int form)
     PyObject *names = PyTuple_New(one->names_count);
     for (Py_ssize_t i = 0; names != NULL && i < one->names_count; i++)
         PyTuple_SET_ITEM(names, i, Py_NewRef(one->names[i]));
-    return names == NULL ? NULL : Py_BuildValue("(OOdNd)", one->key, one->value, one->left, names, one->cost);
+    return names == NULL ? NULL : Py_BuildValue("(OOdNdId)", one->key, one->value, one->left, names, one->cost,
+                                                (unsigned int)one->weight, one->keep);
 }
 
 /* The fresh entries (for ENTRIES also the stale ones) as a list, the last to be evicted first. */
@@ -176,6 +191,29 @@ static PyObject *cache_entries(PyObject *self, PyObject *nothing)
 {
     (void)nothing;
     return list_of(self, ENTRIES);
+}
+
+/* _entry(key): what _entries says of this one, or None. */
+static PyObject *cache_entry(PyObject *self, PyObject *key)
+{
+    sv_store *store = store_of(self);
+    sv_copied one = {NULL};
+    sv_visit visit;
+    sv_handle handle;
+    int found, status = SV_OK;
+    if (sv_visit_begin(store, &visit, &key, 1) != SV_OK)
+        return NULL;
+    SV_LOCK(self)
+    found = sv_visit_find_locked(store, &visit, &handle);
+    if (found >= 0 && handle != SV_NONE && store->slab.boxes[handle].value != NULL)
+        status = copy_one_locked(store, handle, visit.now, 1, &one);
+    SV_UNLOCK()
+    sv_visit_end(self, store, &visit);
+    if (one.key == NULL)
+        return found < 0 ? NULL : Py_NewRef(Py_None);
+    PyObject *entry = status == SV_OK ? form_of(&one, ENTRIES) : PyErr_NoMemory();
+    drop_copy(&one);
+    return entry;
 }
 
 /* ------------------------------------------------------------------ changing all */
@@ -269,7 +307,14 @@ static PyObject *cache_popitem(PyObject *self, PyObject *nothing)
     return item;
 }
 
-/* One entry of _restore: a tuple (key, value, left, tags, cost). 1 stored, 0 past all use, SV_RAISED. */
+/* Nanoseconds, from 0 to 126 years. */
+static uint64_t span_of(double seconds)
+{
+    return !(seconds > 0) ? 0 : seconds < 4e9 ? (uint64_t)(seconds * 1e9) : UINT64_C(4000000000000000000);
+}
+
+/* One entry of _restore: a tuple (key, value, left, tags, cost, weight, keep), as _entries gives it. Where there is a
+ * weigher it is weighed anew. 1 stored, 0 not: past all use, too heavy, or a newer one is there; SV_RAISED. */
 static int restore_one(PyObject *self, PyObject *entry)
 {
     sv_store *store = store_of(self);
@@ -277,23 +322,27 @@ static int restore_one(PyObject *self, PyObject *entry)
     sv_visit visit;
     sv_line line = {0};
     sv_handle handle;
-    PyObject *key, *value, *tags;
-    double left, cost;
+    PyObject *key, *value, *tags, *heavy;
+    double left, cost, kept;
     uint32_t weight;
     int found, status = SV_OK, stored = 1;
     if (!PyTuple_Check(entry)) {
-        PyErr_Format(PyExc_TypeError, "each entry must be a tuple (key, value, left, tags, cost), not %R", entry);
+        PyErr_Format(PyExc_TypeError,
+                     "each entry must be a tuple (key, value, left, tags, cost, weight, keep), not %R", entry);
         return SV_RAISED;
     }
-    if (!PyArg_ParseTuple(entry, "OOdOd", &key, &value, &left, &tags, &cost) ||
-        sv_want_tags(tags) != SV_OK || sv_weight_of(store->ledger, key, value, Py_None, &weight) != SV_OK ||
+    if (!PyArg_ParseTuple(entry, "OOdOdOd", &key, &value, &left, &tags, &cost, &heavy, &kept))
+        return SV_RAISED;
+    heavy = store->ledger->weigher == NULL ? heavy : Py_None;
+    if (sv_want_tags(tags) != SV_OK || sv_weight_of(store->ledger, key, value, heavy, &weight) != SV_OK ||
         sv_visit_begin(store, &visit, &key, 1) != SV_OK)
         return SV_RAISED;
-    uint64_t keep = terms.swr > terms.sie ? terms.swr : terms.sie;
-    uint64_t late = left < 0 ? (uint64_t)(left > -4e9 ? -left * 1e9 : 4e18) : 0;
+    uint64_t keep = span_of(kept), late = span_of(-left);
     if (!(left > 0) && late >= keep) /* nor what has no number of seconds left */
         return 0;
-    terms.ttl = left > 4e9 ? SV_NEVER : left > 0 ? (uint64_t)(left * 1e9) : 0;
+    terms.ttl = left > 4e9 ? SV_NEVER : span_of(left);
+    terms.swr = kept < 4e9 ? keep : SV_NEVER;
+    terms.sie = 0;
     terms.negative = SV_NEVER;
     terms.jitter = 0;
     SV_LOCK(self)
@@ -525,6 +574,7 @@ PyMethodDef sv_whole_methods[] = {
      "clear($self, /)\n--\n\nForget everything. Loads that run now are not stored. O(n)."},
     {"_snapshot", cache_snapshot, METH_O, NULL},
     {"_entries", cache_entries, METH_NOARGS, NULL},
+    {"_entry", cache_entry, METH_O, NULL},
     {"_restore", cache_restore, METH_O, NULL},
     {"_invalidate_tags", VERB(cache_invalidate_tags), METH_FASTCALL, NULL},
     {"_resize", VERB(cache_resize), METH_FASTCALL, NULL},

@@ -68,7 +68,7 @@ WRITES = {
     "add": lambda c, k: c._put(k, ["new"], None, None, None, True), "delete": lambda c, k: c.delete(k),
     "expire": lambda c, k: c.expire(k), "touch": lambda c, k: c._touch(k, STALE), "pop": lambda c, k: c._pop(k),
     "put_many": lambda c, k: c._put_many([(k, 1), (k, 2)], TTL, ("u",)), "delete_many": lambda c, k: c._delete_many([k]),
-    "restore": lambda c, k: c._restore([(k, 1, 5.0, ("t",), 0.0)]),
+    "restore": lambda c, k: c._restore([(k, 1, 5.0, ("t",), 0.0, 1, 0.0)]),
 }
 LOADS = {
     "join": lambda c, k: c._settle(*load(c._join(k, ["flight"], 1, None, 0.0)), 1, None, ("t",), None, 0.1),
@@ -496,7 +496,7 @@ def test_tags_are_a_tuple_of_text(tags):
     cache = filled()
     for act in (lambda: cache._put("a", 1, None, tags, None, False), lambda: cache._invalidate_tags(tags, False),
                 lambda: cache._put_many([("a", 1)], None, tags), lambda: cache._recheck(tags, 0, 1),
-                lambda: cache._restore([("a", 1, 1.0, tags, 0.0)])):
+                lambda: cache._restore([("a", 1, 1.0, tags, 0.0, 1, 0.0)])):
         with pytest.raises(TypeError, match="tags must be"):
             act()
     number, flight = load(cache._join("b", ["flight"], 1, None, 0.0))
@@ -507,12 +507,13 @@ def test_tags_are_a_tuple_of_text(tags):
 
 def test_what_is_restored_may_be_nonsense():
     cache = core(4, fresh=STALE, clock=ManualClock())
-    nonsense = [1, "text", (), ("a", 1), ("a", 1, "soon", (), 0.0), ("a", 1, 1.0, (), "dear"), [1, 2, 3.0, (), 0.0]]
+    nonsense = [1, "text", (), ("a", 1), ("a", 1, "soon", (), 0.0, 1, 0.0), ("a", 1, 1.0, (), "dear", 1, 0.0),
+                ("a", 1, 1.0, (), 0.0, 1, "long"), ("a", 1, 1.0, (), 0.0), [1, 2, 3.0, (), 0.0, 1, 0.0]]
     for entry in nonsense:
         with pytest.raises(TypeError):
             cache._restore([entry])
     for left in (float("nan"), float("inf"), -float("inf"), 1e300, -1e300, 4e9, -9.0, 0.0, 5e-324):
-        cache._restore([("a", left, left, (), float("nan")), ("b", left, left, ("t",), 1e300)])
+        cache._restore([("a", left, left, (), float("nan"), 1, left), ("b", left, left, ("t",), 1e300, 1, left)])
         assert _core.check(cache)
         cache._entries(), cache._join("a", ["flight"], 1, None, 1e300)
         cache.clear()
@@ -581,7 +582,7 @@ acts = {
     "expire": lambda c: c.expire(1), "touch": lambda c: c._touch(1, STALE), "clear": lambda c: c.clear(),
     "soft": lambda c: c._invalidate_tags(("t", "strange"), True), "hard": lambda c: c._invalidate_tags(("none",), False),
     "resize": lambda c: c._resize(20, OPTIONS[1]), "snapshot": lambda c: c._snapshot(2), "entries": lambda c: c._entries(),
-    "restore": lambda c: c._restore([(77, 1, 5.0, ("t",), 0.0), (78, 1, -5.0, (), 0.0)]),
+    "restore": lambda c: c._restore([(77, 1, 5.0, ("t",), 0.0, 1, 0.0), (78, 1, -5.0, (), 0.0, 1, 9.0)]),
     "counts": lambda c: c._counts(), "iterate": lambda c: list(c), "len": lambda c: len(c),
     "latency": lambda c: c._latency("loads", (50.0, 99.0)), "curve": lambda c: c._curve((1, 5)),
     "grow": lambda c: [c._put(n, 1, STALE, ("t", str(n)), None, False) for n in range(100, 140)],

@@ -103,9 +103,11 @@ class Walk(RuleBasedStateMachine):
             ours.sort(key=lambda one: KEYS.index(one[0]))
             theirs.sort(key=lambda one: KEYS.index(one[0]))
         assert [one[0] for one in ours] == [one[0] for one in theirs]
-        for (_, value, left, names, cost), (_, expected, until, wanted, spent) in zip(ours, theirs, strict=True):
+        for (_, value, left, names, cost, weight, keep), (_, expected, until, wanted, spent, heavy, window) in zip(
+                ours, theirs, strict=True):
             assert value is expected and names == wanted and left == pytest.approx(until)
             assert cost == pytest.approx(spent) or self.gaps is Walk.gaps
+            assert weight == (heavy if self.weighed else 1) and keep == pytest.approx(window)
         assert len(self.core) == len(self.core._snapshot(2)) == len(list(self.core))
         assert sorted(map(repr, self.core._snapshot(2))) == sorted(map(repr, self.twin._snapshot()))
         assert merged(self.told) == merged(self.expected)
@@ -186,7 +188,9 @@ class Walk(RuleBasedStateMachine):
     @rule(data=st.data(), some=st.lists(keys, max_size=4), names=tags)
     def restore(self, data, some, names):
         left = st.sampled_from([float("inf"), 5.0, 0.5, 0.0, -1.0, -5.0, -3000.0])
-        self.both("_restore", [(key, self.value(data, key), data.draw(left), names or (), 0.7) for key in some])
+        keep = st.sampled_from([0.0, 2.0, 4000.0, float("inf")])
+        self.both("_restore", [(key, self.value(data, key), data.draw(left), names or (), 0.7,
+                                data.draw(st.sampled_from([1, 3, 13])), data.draw(keep)) for key in some])
 
     # ---------------------------------------------------------------- loads
 

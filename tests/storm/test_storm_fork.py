@@ -53,7 +53,8 @@ def run(code):
 
 
 @pytest.mark.parametrize("options", ["", "maxsize=None", "maxsize=1", "typed=True", "key=lambda x: x",
-                                     "cache_exceptions=KeyError", "coalesce=False"])
+                                     "cache_exceptions=KeyError", "coalesce=False", "ttl=60", "tags='t'",
+                                     "fresh=samovar.Freshness(ttl=60, stale_while_revalidate=60)"])
 def test_child_computes_what_a_thread_of_the_parent_was_loading(options):
     run(f"""
 memo = samovar.memoize(gate, {options})

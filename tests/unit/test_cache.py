@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from samovar import Cache, ManualClock
+from samovar import Cache, Freshness, ManualClock
 from samovar._base.errors import SnapshotError
 from support import Alike, together
 
@@ -418,6 +418,38 @@ def test_cache_keeps_deadlines_and_tags_over_a_restart(tmp_path):
     assert dict(again) == {"ever": 3}
     later.advance(10_000)
     assert dict(again) == {"ever": 3}
+
+
+def test_cache_keeps_weights_and_stale_terms_over_a_restart(tmp_path):
+    clock = ManualClock()
+    cache = Cache(maxweight=1000, clock=clock)
+    cache.set("heavy", 1, weight=600)
+    cache.set("light", 2, weight=3)
+    cache.set("stale", 3, fresh=Freshness(ttl=5, stale_if_error=50), tags="tea")
+    clock.advance(10)
+    cache.save(tmp_path / "shop")
+    again = Cache(maxweight=1000, clock=clock)
+    assert again.load(tmp_path / "shop") == 3 and again.stats().weight == 604
+
+    def down():
+        raise ConnectionError
+
+    assert again.get_or_set("stale", down, fresh=Freshness(stale_if_error=50)) == 3
+    clock.advance(45)
+    with pytest.raises(ConnectionError):
+        again.get_or_set("stale", down, fresh=Freshness(stale_if_error=50))
+    small = Cache(maxweight=10, weigher=lambda key, value: value, clock=clock)
+    assert small.load(tmp_path / "shop") == 3 and small.stats().weight == 6  # weighed anew
+    assert Cache(maxweight=10, clock=clock).load(tmp_path / "shop") == 2  # but for the heavy one
+
+
+def test_cache_keeps_what_is_newer_than_a_file(tmp_path):
+    cache = Cache()
+    cache.update(a=1, b=2)
+    cache.save(tmp_path / "shop")
+    cache["a"] = 3
+    del cache["b"]
+    assert cache.load(tmp_path / "shop") == 1 and dict(cache) == {"a": 3, "b": 2}
 
 
 def test_cache_loads_nothing_of_a_damaged_file(tmp_path):

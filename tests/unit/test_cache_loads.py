@@ -141,6 +141,17 @@ def test_cache_load_context_renews_what_is_not_modified():
     assert cache["tea"] is value and told == []
 
 
+def test_cache_keeps_tags_and_weight_of_what_is_not_modified():
+    clock = ManualClock()
+    cache = Cache(maxweight=10, fresh=Freshness(ttl=10, stale_if_error=100), clock=clock)
+    cache.set("tea", "hot", tags="drinks", weight=7)
+    clock.advance(15)
+    assert cache.get_or_set("tea", lambda context: context.not_modified()) == "hot"
+    assert "tea" in cache and cache.stats().weight == 7
+    cache.invalidate_tags("drinks")
+    assert "tea" not in cache
+
+
 @pytest.mark.parametrize("options, error, said", [
     ({"ttl": 0}, ValueError, "get_or_set: ttl must be more than 0"),
     ({"fresh": 5}, TypeError, "get_or_set: fresh must be a Freshness"),

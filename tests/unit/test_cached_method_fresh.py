@@ -37,7 +37,7 @@ def shops(clock, **options):
 @pytest.mark.parametrize("options", [
     {}, {"maxsize": None}, {"typed": True}, {"coalesce": False}, {"cache_exceptions": KeyError},
     {"key": lambda self, *args, **kwargs: str((args, kwargs))}, *({"eviction": rule} for rule in evictions()),
-], ids=lambda options: "-".join(f"{name}={getattr(value, '__name__', value)}" for name, value in options.items()) or "plain")
+], ids="-".join)
 def test_method_ttl_is_exact_for_each_instance(options, clock):
     for cls in (*shops(clock, ttl="10s", **options), *shops(clock, fresh=Freshness(ttl=10), **options)):
         a, b = cls(), cls()

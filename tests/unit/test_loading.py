@@ -14,7 +14,8 @@ from samovar.app import loading
 from samovar.app.background import TASKS, Threads
 from samovar.app.context import LoadContext
 from samovar.app.early import gap
-from samovar.app.factory import required
+from samovar.app.factory import Single, required
+from samovar.app.protocol import Ask, join
 from support import LIMIT, Crew, collect, run_async, together, until, wait_for
 
 from cache_twin import (  # noqa: F401 - fixtures among them
@@ -206,8 +207,8 @@ def test_context_sets_what_is_kept(core, clock):
         return 1
 
     assert loading.get_or_set(core, "a", load, fresh=Freshness(ttl=100)) == 1
-    [(key, value, left, tags, _)] = core._entries()
-    assert (key, value, left, tags) == ("a", 1, 5.0, ("x",))
+    [(key, value, left, tags, _, weight, keep)] = core._entries()
+    assert (key, value, left, tags, weight, keep) == ("a", 1, 5.0, ("x",), 3, 0.0)
     assert core._counts()["weight"] == 3
 
 
@@ -218,6 +219,54 @@ def test_context_renews_what_is_not_modified(core, clock):
     assert loading.get_or_set(core, "a", lambda context: context.not_modified(), fresh=SIE) is value
     assert core.peek("a") is value
     assert core._counts()["replaced"] == 0
+
+
+@pytest.mark.parametrize("words", [{}, {"tags": ("caller",), "weight": 2}])
+def test_context_keeps_tags_and_weight_of_what_is_not_modified(core, clock, words):
+    core._put("a", "old", SIE, ("x", "y"), 7, False)
+    clock.now += 12
+    assert loading.get_or_set(core, "a", lambda context: context.not_modified(), fresh=SIE, **words) == "old"
+    assert (core._entry("a")[3], core._entry("a")[5]) == (("x", "y"), 7)
+    clock.now += 12
+
+    def load(context):
+        context.tags, context.weight = "z", 4
+        return context.not_modified()
+
+    assert loading.get_or_set(core, "a", load, fresh=SIE, **words) == "old"
+    assert core._entry("a")[3] == ("z",)
+    clock.now += 12
+
+    def change(context):
+        context.not_modified()
+        return "new"
+
+    assert loading.get_or_set(core, "a", change, fresh=SIE, **words) == "new"
+    assert core._entry("a")[3] == words.get("tags", ())
+
+
+def test_tag_of_what_is_not_modified_fences_its_renewal(core, clock):
+    core._put("a", "old", SIE, ("x",), None, False)
+    clock.now += 12
+
+    def load(context):
+        core._invalidate_tags(("x",), False)
+        return context.not_modified()
+
+    assert loading.get_or_set(core, "a", load, fresh=SIE) == "old"
+    assert "a" not in core and loading.get_or_set(core, "a", lambda: "new", fresh=SIE) == "new"
+
+
+def test_value_that_left_before_it_was_asked_for_what_it_carried_is_not_stored(core, clock):
+    core._put("a", "old", SIE, ("x",), None, False)
+    clock.now += 12
+    maker = Single("test", lambda context: context.not_modified())
+    ask = Ask(core, fresh=SIE)
+    load = join(ask, "a")
+    core._put("a", "newer", None, None, None, False)
+    assert maker.begin([load]) == "old" and not load.said(ask, "old")[0]
+    load.drop(ask)
+    assert core.peek("a") == "newer"
 
 
 def test_context_may_refuse_to_store(core):

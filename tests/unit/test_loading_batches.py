@@ -1,6 +1,7 @@
 """Many keys at once, what is loaded though it is there, what is loaded before it is asked; and where that runs."""
 
 import asyncio
+import contextvars
 import itertools
 import threading
 
@@ -10,7 +11,7 @@ from samovar.app import loading, warming
 from samovar.app.background import THREADS, Threads
 from support import LIMIT, Crew, fresh_python, run_async, together, until, wait_for
 
-from cache_twin import SIE, Gate, clock, core, put  # noqa: F401 - fixtures among them
+from cache_twin import SIE, SWR, Gate, clock, core, put  # noqa: F401 - fixtures among them
 
 
 # ------------------------------------------------------------------ batches, refresh, warm
@@ -109,6 +110,41 @@ def test_warm_ends_when_progress_or_the_keys_raise(core):
         warming.warm(core, keys(), lambda key: key)
     with pytest.raises(ZeroDivisionError):
         warming.warm(core, itertools.count(2), lambda key: key, progress=lambda *news: 1 // 0)
+
+
+def test_warm_loads_what_is_stale(core, clock):
+    put(core, "a", "old", SWR)
+    clock.now += 12
+    assert warming.warm(core, ["a"], lambda key: "new", fresh=SWR) == (1, 0, 0) and core.peek("a") == "new"
+    clock.now += 12
+    assert run_async(warming.awarm(core, ["a"], lambda key: "newer", fresh=SWR)) == (1, 0, 0) and core.peek("a") == "newer"
+    assert core._counts()["stale_hits"] == 0
+
+
+def test_warm_counts_what_is_stale_and_fails_as_failed(core, clock):
+    def down(key):
+        raise ConnectionError
+
+    put(core, "a", "old", SIE)
+    clock.now += 12
+    assert warming.warm(core, ["a"], down, fresh=SIE) == (0, 0, 1)
+    assert run_async(warming.awarm(core, ["a"], down, fresh=SIE)) == (0, 0, 1)
+
+
+def test_warm_inside_a_load_of_one_of_its_keys_ends(core):
+    def load():
+        assert warming.warm(core, ["a", "b"], lambda key: "warmed", concurrency=2) == (2, 0, 0)
+        return "loaded"
+
+    [value] = Crew(lambda: loading.get_or_set(core, "a", load)).join()
+    assert value == "loaded" and (core.peek("a"), core.peek("b")) == ("loaded", "warmed")
+
+
+def test_warm_runs_loaders_in_the_context_of_its_caller(core):
+    word = contextvars.ContextVar("word", default="none")
+    word.set("said")
+    assert warming.warm(core, ["a", "b"], lambda key: word.get(), concurrency=2) == (2, 0, 0)
+    assert (core.peek("a"), core.peek("b")) == ("said", "said")
 
 
 @pytest.mark.parametrize("words, kind, match", [

@@ -415,7 +415,7 @@ def test_tags_are_invalidated_together_and_no_others(origin, clock):
 
 
 @pytest.mark.parametrize("tags", ["all", ["all"], ("all", "more"), {"all"}, lambda *args: "all"],
-                         ids=lambda tags: type(tags).__name__)
+                         ids=["text", "list", "tuple", "set", "function"])
 def test_tags_are_a_text_or_texts_or_a_function_that_returns_them(tags, origin, clock):
     for memo in (plain(origin, clock, tags=tags), plain(origin, clock, tags=tags, ttl=10, typed=True)):
         old = memo(1)

@@ -4,6 +4,7 @@ import hashlib
 import math
 import os
 import pathlib
+import signal
 import stat
 import struct
 import sys
@@ -14,6 +15,7 @@ from hypothesis import given, settings, strategies as st
 from samovar._base.codecs import encode
 from samovar._base.errors import SamovarError, SnapshotError
 from samovar.app.snapshot import load, save
+from support import fresh_python
 
 HEAD, TAIL = 20, 24
 NEVER = math.inf
@@ -32,6 +34,7 @@ class Shelf:
     def _restore(self, entries):
         self.restored += 1
         self.entries = list(entries)
+        return len(entries)
 
 
 class Wall:
@@ -44,8 +47,8 @@ class Wall:
         return self.now
 
 
-def entry(key, value="value", left=NEVER, tags=(), cost=0.0):
-    return (key, value, left, tags, cost)
+def entry(key, value="value", left=NEVER, tags=(), cost=0.0, weight=1, keep=0.0):
+    return (key, value, left, tags, cost, weight, keep)
 
 
 def sealed(body, count, *, magic=b"\x93SAMOVAR", version=1, zero=0, saved_at=0.0):
@@ -58,7 +61,7 @@ def parts(*values):
     return b"".join(map(encode, values))
 
 
-GOOD = parts("key", "value", (), NEVER, 0.0)
+GOOD = parts("key", "value", (), NEVER, 0.0, 1, 0.0)
 
 
 @pytest.fixture
@@ -83,7 +86,8 @@ values = st.recursive(st.none() | st.integers() | st.floats(allow_nan=False) | s
                       lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=6)
 lefts = st.just(NEVER) | st.floats(-1e6, 1e9)
 entries_of_any_kind = st.lists(st.tuples(keys, values, lefts, st.lists(st.text(max_size=5), max_size=3).map(tuple),
-                                         st.floats(0, 1e6)), max_size=8)
+                                         st.floats(0, 1e6), st.integers(1, 2**32 - 1),
+                                         st.floats(0, 1e9) | st.just(NEVER)), max_size=8)
 
 
 @given(entries=entries_of_any_kind, passed=st.floats(0, 1e9))
@@ -94,7 +98,7 @@ def test_snapshot_gives_back_what_was_saved_in_its_order(tmp_path_factory, entri
     assert save(Shelf(entries), path, now=wall) == len(entries)
     wall.now += passed
     assert load(shelf, path, now=wall) == len(entries)
-    assert shelf.entries == [(key, value, left - passed, tags, cost) for key, value, left, tags, cost in entries]
+    assert shelf.entries == [(key, value, left - passed, *rest) for key, value, left, *rest in entries]
     assert shelf.restored == 1
 
 
@@ -116,7 +120,7 @@ def test_deadlines_run_on_while_the_process_is_down(path):
     save(Shelf([entry("a", left=100.0), entry("b"), entry("c", left=-5.0)]), path, now=wall)
     wall.now += 60
     load(shelf, path, now=wall)
-    assert [left for _, _, left, _, _ in shelf.entries] == [40.0, NEVER, -65.0]
+    assert [left for _, _, left, *_ in shelf.entries] == [40.0, NEVER, -65.0]
 
 
 def test_deadlines_stand_still_when_the_wall_clock_was_set_back(path):
@@ -175,6 +179,35 @@ def test_save_replaces_the_old_file_and_leaves_nothing_beside_it(path):
     save(Shelf([entry("new")]), path)
     load(shelf, path)
     assert shelf.entries == [entry("new")] and list(path.parent.iterdir()) == [path]
+
+
+KILLED = """
+import os, signal, sys
+from samovar import Cache
+
+cache = Cache()
+cache.update((number, "x" * 1000) for number in range(5000))
+write = os.fsync
+os.fsync = lambda handle: os.kill(os.getpid(), signal.SIGKILL)
+cache.save(sys.argv[1])
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="nobody is killed there")
+def test_save_that_is_killed_leaves_the_old_file_and_a_later_one_tidies(path):
+    save(Shelf([entry("old")]), path)
+    fresh_python(KILLED, path, expect=-signal.SIGKILL)
+    shelf = Shelf()
+    assert load(shelf, path) == 1 and shelf.entries == [entry("old")]
+    [part] = [other for other in path.parent.iterdir() if other != path]
+    users = path.with_name(f".{path.name}.mine")
+    users.touch()
+    save(Shelf([entry("new")]), path)
+    assert part.exists()  # it may be another process's, that saves right now
+    for other in (part, users):
+        os.utime(other, (0, 0))
+    save(Shelf([entry("new")]), path)
+    assert set(path.parent.iterdir()) == {path, users}
 
 
 @pytest.mark.parametrize("step", ["fsync", "replace"])
@@ -264,15 +297,21 @@ def test_load_refuses_foreign_files(tmp_path_factory, content):
     (sealed(GOOD, 2**64 - 1), "1 entries, not the 18446744073709551615 that it claims"),
     (sealed(GOOD + b"\x00", 1), "entry 1"),
     (sealed(b"\x0a\xff\xff\xff\xff\xff\xff\xff\x7f", 1), "more is promised than follows"),
-    (sealed(parts([], 1, (), NEVER, 0.0), 1), "unhashable"),
-    (sealed(parts(1, 1, [], NEVER, 0.0), 1), "the tags must be a tuple of str"),
-    (sealed(parts(1, 1, (1,), NEVER, 0.0), 1), "the tags must be a tuple of str"),
-    (sealed(parts(1, 1, (), math.nan, 0.0), 1), "the freshness left must be seconds"),
-    (sealed(parts(1, 1, (), -NEVER, 0.0), 1), "the freshness left must be seconds"),
-    (sealed(parts(1, 1, (), 5, 0.0), 1), "the freshness left must be seconds"),
-    (sealed(parts(1, 1, (), NEVER, -1.0), 1), "the cost must be seconds"),
-    (sealed(parts(1, 1, (), NEVER, NEVER), 1), "the cost must be seconds"),
-    (sealed(parts(1, 1, (), NEVER, None), 1), "the cost must be seconds"),
+    (sealed(parts([], 1, (), NEVER, 0.0, 1, 0.0), 1), "unhashable"),
+    (sealed(parts(1, 1, [], NEVER, 0.0, 1, 0.0), 1), "the tags must be a tuple of str"),
+    (sealed(parts(1, 1, (1,), NEVER, 0.0, 1, 0.0), 1), "the tags must be a tuple of str"),
+    (sealed(parts(1, 1, (), math.nan, 0.0, 1, 0.0), 1), "the freshness left must be seconds"),
+    (sealed(parts(1, 1, (), -NEVER, 0.0, 1, 0.0), 1), "the freshness left must be seconds"),
+    (sealed(parts(1, 1, (), 5, 0.0, 1, 0.0), 1), "the freshness left must be seconds"),
+    (sealed(parts(1, 1, (), NEVER, -1.0, 1, 0.0), 1), "the cost must be seconds"),
+    (sealed(parts(1, 1, (), NEVER, NEVER, 1, 0.0), 1), "the cost must be seconds"),
+    (sealed(parts(1, 1, (), NEVER, None, 1, 0.0), 1), "the cost must be seconds"),
+    (sealed(parts(1, 1, (), NEVER, 0.0, 0, 0.0), 1), "the weight must be an integer from 1"),
+    (sealed(parts(1, 1, (), NEVER, 0.0, 2**32, 0.0), 1), "the weight must be an integer from 1"),
+    (sealed(parts(1, 1, (), NEVER, 0.0, True, 0.0), 1), "the weight must be an integer from 1"),
+    (sealed(parts(1, 1, (), NEVER, 0.0, 1, -1.0), 1), "the time to be kept when stale must be seconds"),
+    (sealed(parts(1, 1, (), NEVER, 0.0, 1, math.nan), 1), "the time to be kept when stale must be seconds"),
+    (sealed(parts(1, 1, (), NEVER, 0.0, 1, 1), 1), "the time to be kept when stale must be seconds"),
 ])
 def test_load_refuses_a_forged_file_whose_checksum_is_right(path, content, said):
     path.write_bytes(content)

@@ -289,8 +289,11 @@ class Cache(Loads[K, V], MutableMapping[K, V]):
         return snapshot.save(self, path, skip_unsupported=options.flag("save", "skip_unsupported", skip_unsupported))
 
     def load(self, path: snapshot.Path) -> int:
-        """Store the entries that a file of `save` holds, and return how many those are; what is past its time by now
-        is left out.
+        """Store the entries that a file of `save` holds, and return how many were stored.
+
+        Left out is what is past its time by now, what alone weighs more than maxweight, and every key that has a fresh
+        entry already, which is newer. Entries keep their tags, what they weigh (unless a weigher weighs them anew), and
+        for how long they may be served stale.
 
         Raises SnapshotError when the file is damaged or none of ours, FileNotFoundError when there is none: the cache
         is then as it was. No code in a file is ever run.

@@ -18,8 +18,9 @@ class LoadContext:
     stale: the old value that is still kept; samovar's MISSING when there is none (see has_stale).
     ttl: the result's time to live, a duration; None: as the caller or the cache says.
     fresh: a Freshness for the result; None: as the caller or the cache says.
-    tags: tags of the result, a text or texts; None: as the caller says.
-    weight: the result's weight, an integer of 1 or more; None: as the caller or the weigher says.
+    tags: tags of the result, a text or texts; None: as the caller says, or those of the old value when that is returned
+        by not_modified.
+    weight: the result's weight, an integer of 1 or more; None: the same.
 
     >>> from samovar.app.context import LoadContext
     >>> def load(context):
@@ -31,11 +32,12 @@ class LoadContext:
     ('result', 300.0, ('user:7',), False)
     """
 
-    __slots__ = ("_fresh", "_stored", "_tags", "_ttl", "_weight", "key", "stale")
+    __slots__ = ("_fresh", "_renewed", "_stored", "_tags", "_ttl", "_weight", "key", "stale")
 
     def __init__(self, key: Any, stale: Any = MISSING) -> None:
         self.key = key
         self.stale = stale
+        self._renewed = False
         self._ttl: float | None = None
         self._fresh: Freshness | None = None
         self._tags: tuple[str, ...] | None = None
@@ -81,12 +83,14 @@ class LoadContext:
         self._weight = options.weight("LoadContext", value)
 
     def not_modified(self) -> Any:
-        """The old value, to be returned by the factory: it is as good as new, and is fresh again from now on.
+        """The old value, to be returned by the factory: it is as good as new, and is fresh again from now on. It keeps
+        its tags and its weight where the context says nothing else.
 
         Raises LookupError when no old value is kept; ask has_stale before.
         """
         if self.stale is MISSING:
             raise LookupError(f"LoadContext: there is no old value of {self.key!r}; look at has_stale before not_modified()")
+        self._renewed = True
         return self.stale
 
     def do_not_store(self) -> None:
@@ -98,6 +102,10 @@ class LoadContext:
     def is_stored(self) -> bool:
         """Whether the result is to be kept."""
         return self._stored
+
+    def is_renewed(self, value: Any) -> bool:
+        """Whether this result is the old value, declared as good as new."""
+        return self._renewed and value is self.stale
 
     def freshness(self, given: Freshness | None) -> Freshness | None:
         """The result's freshness, where `given` is the caller's."""

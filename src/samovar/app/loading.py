@@ -137,15 +137,17 @@ def ask_blocking(core: Any, **words: Any) -> Ask:
 
 def get_or_set(core: Any, key: Hashable, factory: Factory, *, fresh: Freshness | None = None,
                tags: tuple[str, ...] | None = None, weight: int | None = None,
-               soft_timeout: Duration | None = None, hard_timeout: Duration | None = None) -> Any:
+               soft_timeout: Duration | None = None, hard_timeout: Duration | None = None,
+               with_stale: bool = True) -> Any:
     """What is stored under the key, or what the factory returns; one caller calls it, the others wait.
 
-    core: the store. fresh: the freshness in force for this call. The rest as Cache.get_or_set says.
+    core: the store. fresh: the freshness in force for this call. with_stale: whether an answer may be stale. The rest as
+    Cache.get_or_set says.
     """
     check_factory("get_or_set", factory, awaits=False)
     maker = Single("get_or_set", factory)
-    ask = ask_blocking(core, fresh=fresh, tags=tags, weight=weight, gap=gap_of(fresh),
-               **_limits("get_or_set", soft_timeout, hard_timeout))
+    ask = ask_blocking(core, fresh=fresh, tags=tags, weight=weight, gap=gap_of(fresh), with_stale=with_stale,
+                       **_limits("get_or_set", soft_timeout, hard_timeout))
     return _conclude(ask, maker, key, drive(one(ask, key), Blocking(ask, maker).perform))
 
 
@@ -154,8 +156,7 @@ def refresh(core: Any, key: Hashable, factory: Factory, *, fresh: Freshness | No
     """Load whatever is stored, and return the new value; when the factory raises, what is stored stays."""
     check_factory("refresh", factory, awaits=False)
     maker = Single("refresh", factory)
-    ask = ask_blocking(core, fresh=fresh, tags=tags, weight=weight)
-    ask.swr = ask.sie = 0.0
+    ask = ask_blocking(core, fresh=fresh, tags=tags, weight=weight, with_stale=False)
     return _conclude(ask, maker, key, drive(anew(ask, key), Blocking(ask, maker).perform))
 
 
@@ -165,7 +166,9 @@ def _conclude(ask: Ask, maker: Single, key: Hashable, verdict: tuple[int, Any]) 
         return thing
     if kind == ERROR:
         return thing.outcome()
-    return Blocking(ask, maker).call([alone(key)])
+    loads = [alone(key)]
+    value: Any = maker.values(loads, Blocking(ask, maker).call(loads))[0]
+    return value
 
 
 def alone(key: Hashable) -> Load:
@@ -296,13 +299,14 @@ def ask_async(core: Any, awaits: bool, **words: Any) -> Ask:
 
 async def aget_or_set(core: Any, key: Hashable, factory: Factory, *, fresh: Freshness | None = None,
                       tags: tuple[str, ...] | None = None, weight: int | None = None,
-                      soft_timeout: Duration | None = None, hard_timeout: Duration | None = None) -> Any:
+                      soft_timeout: Duration | None = None, hard_timeout: Duration | None = None,
+                      with_stale: bool = True) -> Any:
     """get_or_set for a coroutine; a factory that is `async def` runs in the loop, a plain one in a thread, and what
     that returns is awaited if it can be."""
     awaits = check_factory("aget_or_set", factory, awaits=True)
     maker = Single("aget_or_set", factory)
-    ask = ask_async(core, awaits, fresh=fresh, tags=tags, weight=weight, gap=gap_of(fresh),
-                     **_limits("aget_or_set", soft_timeout, hard_timeout))
+    ask = ask_async(core, awaits, fresh=fresh, tags=tags, weight=weight, gap=gap_of(fresh), with_stale=with_stale,
+                    **_limits("aget_or_set", soft_timeout, hard_timeout))
     driver = Awaiting(ask, maker, awaits)
     return await _aconclude(driver, key, await adrive(one(ask, key), driver.perform))
 
@@ -312,8 +316,7 @@ async def arefresh(core: Any, key: Hashable, factory: Factory, *, fresh: Freshne
     """refresh for a coroutine."""
     awaits = check_factory("arefresh", factory, awaits=True)
     maker = Single("arefresh", factory)
-    ask = ask_async(core, awaits, fresh=fresh, tags=tags, weight=weight)
-    ask.swr = ask.sie = 0.0
+    ask = ask_async(core, awaits, fresh=fresh, tags=tags, weight=weight, with_stale=False)
     driver = Awaiting(ask, maker, awaits)
     return await _aconclude(driver, key, await adrive(anew(ask, key), driver.perform))
 
@@ -324,7 +327,9 @@ async def _aconclude(driver: Awaiting, key: Hashable, verdict: tuple[int, Any]) 
         return thing
     if kind == ERROR:
         return thing.outcome()
-    return await driver.call([alone(key)])
+    loads = [alone(key)]
+    value: Any = driver.maker.values(loads, await driver.call(loads))[0]
+    return value
 
 
 async def aget_or_set_many(core: Any, keys: Iterable[Hashable], factory: Factory, *, fresh: Freshness | None = None,

@@ -11,6 +11,7 @@ from typing import Any
 
 from .._base.freshness import Duration, Freshness
 from ..memo import lru_cache
+from ..memo.options import texts
 
 RULES = ("adaptive", "lru", "fifo", "sieve", "s3fifo", "tinylfu", "gdsf")
 DEFAULT_MAXSIZE = 10_000
@@ -85,18 +86,7 @@ def name(who: str, value: object) -> str | None:
 
 def tags(who: str, value: str | Iterable[str] | None) -> tuple[str, ...] | None:
     """Tags as the core takes them: a tuple of text, each once. One text is one tag, not its letters."""
-    if value is None:
-        return None
-    if isinstance(value, str):
-        return (str.__str__(value),)
-    try:
-        given = tuple(dict.fromkeys(value))
-    except TypeError:
-        raise TypeError(f"{who}: tags must be a text, or texts in a tuple, list or set, not {value!r}") from None
-    for tag in given:
-        if not isinstance(tag, str):
-            raise TypeError(f"{who}: tags must be texts, and {tag!r} is none")
-    return tuple(map(str.__str__, given))  # a member of a StrEnum is the text that it stands for
+    return None if value is None else texts(f"{who}: tags", value)
 
 
 def freshness(who: str, ttl: Duration | None, fresh: Freshness | None, default: Freshness | None) -> Freshness | None:

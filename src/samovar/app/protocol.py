@@ -38,23 +38,27 @@ Verdict = tuple[int, Any]  # VALUE with the value, ERROR with the flight that fa
 class Ask:
     """One call: what it asks for, and who asks.
 
-    fresh: the freshness in force for this call. soft_s, hard_s: seconds, None for none.
+    fresh: the freshness in force for this call. soft_s, hard_s: seconds, None for none. with_stale: whether what is stale
+    may be served.
     loop, thread: where its loads would run (see Flight).
     gap: XFetch's, see app/early.py. queues: whether its factory may have to wait for a thread.
     """
 
-    __slots__ = ("core", "fresh", "gap", "hard_s", "loop", "queues", "sie", "soft_s", "started", "swr", "tags",
-                 "thread", "weight")
+    __slots__ = ("core", "fresh", "gap", "hard_s", "loop", "queues", "serving", "sie", "soft_s", "started", "swr",
+                 "tags", "thread", "weight")
 
     def __init__(self, core: Any, *, loop: Any = None, thread: int | None = None,
                  fresh: Freshness | None = None, tags: tuple[str, ...] | None = None, weight: int | None = None,
                  soft_s: float | None = None, hard_s: float | None = None, gap: float = 0.0,
-                 queues: bool = False) -> None:
+                 queues: bool = False, with_stale: bool = True) -> None:
         self.core = core
         self.loop, self.thread, self.queues = loop, thread, queues
         self.fresh, self.tags, self.weight, self.gap = fresh, tags, weight, gap
         self.soft_s, self.hard_s = soft_s, hard_s
         self.started = 0.0 if soft_s is None and hard_s is None else stopwatch()
+        if fresh is not None and not with_stale and fresh.keep:
+            fresh = fresh.replace(stale_while_revalidate=0, stale_if_error=0)
+        self.serving = fresh  # by which the store counts what it serves
         self.swr = 0.0 if fresh is None else fresh.stale_while_revalidate
         self.sie = 0.0 if fresh is None else fresh.stale_if_error
 
@@ -70,13 +74,14 @@ class Ask:
 class Load:
     """A key that was asked for, and what the store said about it."""
 
-    __slots__ = ("_context", "age", "at", "flight", "key", "left_out", "number", "role", "stamp", "value")
+    __slots__ = ("_carried", "_context", "age", "at", "flight", "key", "left_out", "number", "role", "stamp", "value")
 
     def __init__(self, key: Hashable, role: int, number: int, flight: Flight, value: Any, age: float, stamp: Any,
                  at: float) -> None:
         self.key, self.role, self.number, self.flight = key, role, number, flight
         self.value, self.age, self.stamp, self.at = value, age, stamp, at
         self._context: LoadContext | None = None
+        self._carried: tuple[tuple[str, ...], int] | None = None  # tags and weight of the old value
         self.left_out = False
 
     @property
@@ -84,15 +89,25 @@ class Load:
         """What the factory sees of this load; made when it is asked for."""
         if self._context is None:
             self._context = LoadContext(self.key, self.value)
+            if self.value is not MISSING:
+                entry = self.flight.store._entry(self.key)
+                if entry is not None and entry[1] is self.value:  # it may have left since it was joined
+                    self._carried = entry[3], entry[5]
         return self._context
 
-    def said(self, ask: Ask) -> tuple[bool, Freshness | None, tuple[str, ...] | None, int | None]:
-        """Whether the result is stored, its freshness, tags and weight: the factory's word over the caller's."""
+    def said(self, ask: Ask, value: Any) -> tuple[bool, Freshness | None, tuple[str, ...] | None, int | None]:
+        """Whether the result is stored, its freshness, tags and weight: the factory's word over the caller's. What is not
+        modified is not stored where nobody knows any more what it carried: a tag that it lost would invalidate
+        nothing."""
         context = self._context
         if context is None:
             return True, ask.fresh, ask.tags, ask.weight
-        return (context.is_stored(), context.freshness(ask.fresh), ask.tags if context.tags is None else context.tags,
-                ask.weight if context.weight is None else context.weight)
+        tags, weight, is_stored = ask.tags, ask.weight, context.is_stored()
+        if context.is_renewed(value):
+            tags, weight = self._carried or (None, None)
+            is_stored = is_stored and self._carried is not None
+        return (is_stored, context.freshness(ask.fresh), tags if context.tags is None else context.tags,
+                weight if context.weight is None else context.weight)
 
     def limit(self, ask: Ask) -> float | None:
         """Seconds that the caller would wait from now on, or None."""
@@ -120,7 +135,7 @@ def join(ask: Ask, key: Hashable) -> Load:
     flight = ask.flight()
     try:
         now = ask.core._now() if ask.swr or ask.sie or ask.soft_s is not None else 0.0
-        role, number, found, value, age, stamp = ask.core._join(key, flight, id(flight), ask.fresh, ask.gap)
+        role, number, found, value, age, stamp = ask.core._join(key, flight, id(flight), ask.serving, ask.gap)
         if role == LEAD:
             flight.number, flight.stamp = number, stamp
         return Load(key, role, number, found, value, age, stamp, now)
@@ -316,7 +331,7 @@ def _settle(ask: Ask, load: Load, value: Any, cost_s: float) -> Generator[Reques
         load.drop(ask)
         return
     try:
-        is_stored, fresh, tags, weight = load.said(ask)
+        is_stored, fresh, tags, weight = load.said(ask, value)
         if is_stored:
             core._settle(load.number, flight, value, fresh, tags, weight, cost_s)
         else:

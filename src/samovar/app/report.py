@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from .._base.counters import Stats
 from .._base.freshness import Freshness
+from .snapshot import Entry
 
 
 def report(
@@ -30,10 +31,10 @@ def report(
 class Stored:
     """What lies in a cache now: how many entries, what they took to load, and how stale the stalest is."""
 
-    def __init__(self, entries: "list[tuple[object, object, float, tuple[str, ...], float]]") -> None:
+    def __init__(self, entries: list[Entry]) -> None:
         self.count = len(entries)
-        self.cost_s = sum(cost for *_, cost in entries)
-        late = [-left for _, _, left, _, _ in entries if left < 0]
+        self.cost_s = sum(cost for _, _, _, _, cost, *_ in entries)
+        late = [-left for _, _, left, *_ in entries if left < 0]
         self.stale = len(late)
         self.stalest_s = max(late, default=0.0)
 

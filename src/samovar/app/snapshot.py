@@ -1,14 +1,14 @@
 """Snapshots: what a cache holds, in a file, so that a restart does not begin cold.
 
     magic 8 | format u16, 0 u16 | saved at, f64 wall-clock seconds        the head, 20 bytes, little-endian
-    entry, hottest first: key, value, tags, left, cost                    each as `_base.codecs` writes it
+    entry, hottest first: key, value, tags, left, cost, weight, keep      each as `_base.codecs` writes it
     entries u64 | BLAKE2b of all bytes before, 16 bytes                   the tail, 24 bytes
 
 Deadlines run on while the process is down: what was left of an entry's freshness is taken together with the wall
 clock, and on loading the time that passed is taken off. A wall clock that was set back takes nothing off.
 
 Two rules. The file under the name is always a whole snapshot, the old one or the new one: it is written beside it,
-forced to the disk and then renamed. The cache is changed by a file only when every byte of it was read and checked.
+forced to the disk and then renamed; what a killed process left beside it, a later save removes. The cache is changed by a file only when every byte of it was read and checked.
 The checksum finds damage; it is no signature. A file forged on purpose can give wrong values, but it cannot run code.
 """
 
@@ -26,10 +26,12 @@ from typing import IO, Protocol, TypeAlias
 from .._base.clock import wall
 from .._base.codecs import Reader, Unsupported, encode_into
 from .._base.errors import SnapshotError
+from .options import HEAVIEST
 
 Path: TypeAlias = str | os.PathLike[str]
-# key, value, seconds of freshness left (math.inf: for ever; negative: stale for so long), tags, seconds its load took
-Entry: TypeAlias = tuple[Hashable, object, float, tuple[str, ...], float]
+# key, value, seconds of freshness left (math.inf: for ever; negative: stale for so long), tags, seconds its load took,
+# weight, seconds for which it may be served stale
+Entry: TypeAlias = tuple[Hashable, object, float, tuple[str, ...], float, int, float]
 
 _MAGIC = b"\x93SAMOVAR"
 _FORMAT = 1
@@ -37,6 +39,7 @@ _HEAD = struct.Struct("<8sHHd")
 _COUNT = struct.Struct("<Q")
 _DIGEST = 16
 _TAIL = _COUNT.size + _DIGEST
+_PART = ".samovar-part"
 _CHUNK = 1 << 20  # bytes gathered before they are hashed and written
 _PLAIN = "None, bool, int, float, str, bytes, Decimal, UUID, dates and times, and tuple, list, dict and set of these"
 
@@ -47,8 +50,9 @@ class Kept(Protocol):
     def _entries(self) -> list[Entry]:
         """All entries that may still be served, the hottest first."""
 
-    def _restore(self, entries: list[Entry], /) -> object:
-        """Store such entries, the coldest first; those that are past all use are left out."""
+    def _restore(self, entries: list[Entry], /) -> int:
+        """Store such entries, the coldest first, and say how many: not those that are past all use, whose key has a
+        fresh entry already, or that are too heavy."""
 
 
 def save(cache: Kept, path: Path, *, skip_unsupported: bool = False, now: Callable[[], float] = wall) -> int:
@@ -65,7 +69,8 @@ def save(cache: Kept, path: Path, *, skip_unsupported: bool = False, now: Callab
     target = os.path.realpath(_path("save", path))  # through a symbolic link, not over it
     saved_at = now()
     entries = cache._entries()
-    handle, part = tempfile.mkstemp(prefix=f".{os.path.basename(target)[:100]}.", suffix=".part", dir=os.path.dirname(target))
+    folder, prefix = os.path.dirname(target), f".{os.path.basename(target)[:100]}."
+    handle, part = tempfile.mkstemp(prefix=prefix, suffix=_PART, dir=folder)
     try:
         with open(handle, "wb") as file:
             count = _write(file, entries, saved_at, skip_unsupported)
@@ -76,14 +81,16 @@ def save(cache: Kept, path: Path, *, skip_unsupported: bool = False, now: Callab
         with contextlib.suppress(FileNotFoundError):  # interrupted after the renaming
             os.unlink(part)
         raise
-    _sync_folder(os.path.dirname(target))
+    _sync_folder(folder)
+    _tidy(folder, prefix, saved_at)
     return count
 
 
 def load(cache: Kept, path: Path, *, now: Callable[[], float] = wall) -> int:
-    """Store the entries of a snapshot in the cache, and return how many the file held.
+    """Store the entries of a snapshot in the cache, and return how many were stored.
 
-    Deadlines have run on since it was saved, by the wall clock: the cache leaves out what is past all use by now.
+    Deadlines have run on since it was saved, by the wall clock: the cache leaves out what is past all use by now, and
+    what it holds fresh already.
 
     now: the wall clock, in seconds.
     Raises SnapshotError when the file is damaged, cut off or no snapshot, and OSError (FileNotFoundError) when it
@@ -94,8 +101,7 @@ def load(cache: Kept, path: Path, *, now: Callable[[], float] = wall) -> int:
         saved_at, body, count = _read(file, name)
     passed = max(0.0, now() - saved_at)
     entries = _entries_of(body, count, passed, name)
-    cache._restore(entries)
-    return count
+    return cache._restore(entries)
 
 
 def _path(verb: str, path: Path) -> str:
@@ -111,7 +117,7 @@ def _write(file: IO[bytes], entries: list[Entry], saved_at: float, skip_unsuppor
     digest = hashlib.blake2b(digest_size=_DIGEST)
     out = bytearray(_HEAD.pack(_MAGIC, _FORMAT, 0, saved_at))
     count = 0
-    for key, value, left, tags, cost in entries:
+    for key, value, left, tags, cost, weight, keep in entries:
         start = len(out)
         try:
             _encode_part(out, key, f"the key {reprlib.repr(key)}")
@@ -122,8 +128,8 @@ def _write(file: IO[bytes], entries: list[Entry], saved_at: float, skip_unsuppor
                 raise
             del out[start:]
             continue
-        encode_into(out, float(left))
-        encode_into(out, float(cost))
+        for number in (float(left), float(cost), weight, float(keep)):
+            encode_into(out, number)
         count += 1
         if len(out) >= _CHUNK:
             digest.update(out)
@@ -157,6 +163,14 @@ def _sync_folder(folder: str) -> None:
             os.close(handle)
 
 
+def _tidy(folder: str, prefix: str, now: float) -> None:
+    """Remove the parts of saves whose process was killed: nobody has written to them for an hour."""
+    with contextlib.suppress(OSError):  # another save tidies, too
+        for other in os.scandir(folder):
+            if other.name.startswith(prefix) and other.name.endswith(_PART) and other.stat().st_mtime < now - 3600:
+                os.unlink(other.path)
+
+
 # ------------------------------------------------------------------ reading
 
 def _read(file: IO[bytes], name: str) -> tuple[float, bytes, int]:
@@ -188,9 +202,9 @@ def _entries_of(body: bytes, count: int, passed: float, name: str) -> list[Entry
     entries: list[Entry] = []
     try:
         while reader.at < len(body):
-            key, value, tags, left, cost = (reader.value() for _ in range(5))
+            key, value, tags, left, cost, weight, keep = (reader.value() for _ in range(7))
             hash(key)
-            entries.append((key, value, _left(left) - passed, _tags(tags), _cost(cost)))
+            entries.append((key, value, _left(left) - passed, _tags(tags), _cost(cost), _weight(weight), _keep(keep)))
     except (ValueError, TypeError) as error:
         raise SnapshotError(f"load: {name!r} is damaged: entry {len(entries)}: {error}") from None
     if len(entries) != count:
@@ -214,3 +228,15 @@ def _cost(cost: object) -> float:
     if type(cost) is not float or not 0 <= cost < math.inf:
         raise ValueError(f"the cost must be seconds, not {cost!r}")
     return cost
+
+
+def _weight(weight: object) -> int:
+    if type(weight) is not int or not 1 <= weight <= HEAVIEST:
+        raise ValueError(f"the weight must be an integer from 1 to {HEAVIEST}, not {reprlib.repr(weight)}")
+    return weight
+
+
+def _keep(keep: object) -> float:
+    if type(keep) is not float or not keep >= 0:
+        raise ValueError(f"the time to be kept when stale must be seconds, not {keep!r}")
+    return keep

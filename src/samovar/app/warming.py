@@ -5,6 +5,7 @@ stop the others.
 """
 
 import asyncio
+import contextvars
 import queue
 import threading
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sized
@@ -13,11 +14,10 @@ from typing import Any, NamedTuple
 
 from .._base.freshness import Freshness
 from .._base.missing import MISSING
-from . import loading
+from . import loading, options
 from .factory import check_factory
 
 Progress = Callable[[int, int | None], object]
-
 
 
 class Warmed(NamedTuple):
@@ -37,10 +37,7 @@ LOADED, PRESENT, FAILED = range(3)  # a key's fate: its place in Warmed
 def _check(who: str, loader: Any, concurrency: Any, progress: Any) -> int:
     if not callable(loader):
         raise TypeError(f"{who}: loader must be callable, not {loader!r}")
-    if isinstance(concurrency, bool) or not isinstance(concurrency, int):
-        raise TypeError(f"{who}: concurrency must be an integer, not {concurrency!r}")
-    if concurrency < 1:
-        raise ValueError(f"{who}: concurrency must be 1 or more, not {concurrency!r}")
+    concurrency = options.whole(who, "concurrency", concurrency, least=1)
     if progress is not None and not callable(progress):
         raise TypeError(f"{who}: progress must be callable or None, not {progress!r}; it is given (done, total or None)")
     return concurrency
@@ -90,7 +87,7 @@ def warm(core: Any, keys: Iterable[Hashable], loader: Callable[..., Any], *, con
         if core.peek(key, MISSING) is not MISSING:
             return PRESENT
         try:
-            loading.get_or_set(core, key, partial(loader, key), fresh=fresh, tags=tags, weight=weight)
+            loading.get_or_set(core, key, partial(loader, key), fresh=fresh, tags=tags, weight=weight, with_stale=False)
         except Exception:
             return FAILED
         return LOADED
@@ -105,11 +102,15 @@ def warm(core: Any, keys: Iterable[Hashable], loader: Callable[..., Any], *, con
             news.put(None)
 
     check_factory("warm", partial(loader, None), awaits=False)
-    threads = [threading.Thread(target=crew, name=f"samovar-warm-{number}") for number in range(concurrency)]
+    wanted = concurrency if total is None else min(concurrency, max(1, total))
+    threads = [  # each in a copy of this context: where a load warms, its own key is found to be a circle
+        threading.Thread(target=contextvars.copy_context().run, args=(crew,), name=f"samovar-warm-{number}")
+        for number in range(wanted)
+    ]
     started = []
     counts = [0, 0, 0]
     try:
-        for thread in threads if total is None else threads[:max(1, total)]:
+        for thread in threads:
             thread.start()
             started.append(thread)
         running = len(started)
@@ -142,7 +143,9 @@ async def awarm(core: Any, keys: Iterable[Hashable], loader: Callable[..., Any],
         if core.peek(key, MISSING) is not MISSING:
             return PRESENT
         try:
-            await loading.aget_or_set(core, key, partial(loader, key), fresh=fresh, tags=tags, weight=weight)
+            await loading.aget_or_set(
+                core, key, partial(loader, key), fresh=fresh, tags=tags, weight=weight, with_stale=False
+            )
         except Exception:
             return FAILED
         return LOADED

@@ -55,11 +55,11 @@ class BoundMemo:
         self._memo().cache_clear()
 
     def cache_invalidate(self, /, *args, **kwargs):
-        """Forget the result of this call; True if there was one."""
+        """Forget the result of this call; True if there was a fresh one."""
         return self._memo().cache_invalidate(self.__self__, *args, **kwargs)
 
     def cache_contains(self, /, *args, **kwargs):
-        """Whether the result of this call is stored."""
+        """Whether the result of this call is stored and fresh."""
         return self._memo().cache_contains(self.__self__, *args, **kwargs)
 
     def cache_set(self, value, /, *args, **kwargs):

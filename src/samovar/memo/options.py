@@ -5,6 +5,7 @@ Every check is made before anything is built: a bad argument changes nothing.
 
 import inspect
 import sys
+from collections.abc import Iterable
 from functools import update_wrapper
 
 from .._base.freshness import Freshness
@@ -103,7 +104,7 @@ def needs_steering(fresh):
     return fresh is not None and bool(fresh.early or fresh.keep)
 
 
-def texts(name, value):
+def texts(name: str, value: str | Iterable[str]) -> tuple[str, ...]:
     """One text or several as a tuple, each once."""
     try:
         given = (value,) if isinstance(value, str) else tuple(value)

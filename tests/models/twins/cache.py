@@ -314,13 +314,22 @@ class CacheCore:
     def _entries(self):
         self.sweep()
         self.tell()
-        return [(key, entry.value, self.ends(entry) - self._now(), entry.tags, entry.cost)
-                for key, entry in reversed(self.entries.items())]
+        return [self.told(key, entry) for key, entry in reversed(self.entries.items())]
+
+    def told(self, key, entry):
+        keep = entry.fresh.keep
+        return key, entry.value, self.ends(entry) - self._now(), entry.tags, entry.cost, entry.weight, keep
+
+    def _entry(self, key):
+        self.fresh_entry(key)
+        self.tell()
+        return self.told(key, entry) if (entry := self.kept(key)) is not None else None
 
     def _restore(self, entries):
         stored = 0
-        for key, value, left, tags, cost in reversed(entries):
-            fresh, weight = self.fresh or PLAIN, self.weigh(key, value, None)
+        for key, value, left, tags, cost, heavy, keep in reversed(entries):
+            fresh = (self.fresh or PLAIN).replace(stale_while_revalidate=keep, stale_if_error=0)
+            weight = self.weigh(key, value, heavy if self.weigher is None else None)
             too_heavy = self.maxweight is not None and weight > self.maxweight
             if left + fresh.keep > 0 and not too_heavy and self.fresh_entry(key) is None:
                 self.flying.pop(key, None)
