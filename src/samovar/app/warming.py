@@ -34,7 +34,7 @@ class Warmed(NamedTuple):
 LOADED, PRESENT, FAILED = range(3)  # a key's fate: its place in Warmed
 
 
-def _check(who: str, loader: Any, concurrency: Any, progress: Any) -> int:
+def _check(who: str, loader: Any, concurrency: int, progress: Any) -> int:
     if not callable(loader):
         raise TypeError(f"{who}: loader must be callable, not {loader!r}")
     concurrency = options.whole(who, "concurrency", concurrency, least=1)
