@@ -8,8 +8,8 @@ Deadlines run on while the process is down: what was left of an entry's freshnes
 clock, and on loading the time that passed is taken off. A wall clock that was set back takes nothing off.
 
 Two rules. The file under the name is always a whole snapshot, the old one or the new one: it is written beside it,
-forced to the disk and then renamed; what a killed process left beside it, a later save removes. The cache is changed by a file only when every byte of it was read and checked.
-The checksum finds damage; it is no signature. A file forged on purpose can give wrong values, but it cannot run code.
+forced to the disk and then renamed; what a killed process left beside it, a later save removes. The cache is changed by
+a file only when every byte of it was read and checked. The checksum finds damage; it is no signature. A file forged on purpose can give wrong values, but it cannot run code.
 """
 
 import contextlib
