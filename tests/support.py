@@ -13,6 +13,7 @@ import os
 import pathlib
 import subprocess
 import sys
+import sysconfig
 import threading
 import weakref
 
@@ -21,6 +22,9 @@ import pytest
 import samovar
 from samovar import _core
 
+FREE_THREADED = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
+classes_can_go = pytest.mark.skipif(FREE_THREADED and sys.version_info < (3, 14),
+                                    reason="this Python never forgets a class or function once a thread was started")
 LIMIT = 20.0  # seconds that anything may take before it counts as stuck
 TESTS = pathlib.Path(__file__).parent
 MEMO_MAKERS = ("lru_cache", "cache", "memoize", "cached_method")

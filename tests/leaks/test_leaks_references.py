@@ -10,7 +10,7 @@ import pytest
 
 from samovar import Freshness, ManualClock, cache, cached_method, lru_cache, memoize
 from samovar.app.background import THREADS
-from support import collect, run_async, together, until
+from support import classes_can_go, collect, run_async, together, until
 
 
 class Thing:
@@ -316,6 +316,7 @@ def test_recursive_function_and_its_memo_are_collected(make):
     assert [ref() for ref in refs] == [None, None]
 
 
+@classes_can_go
 @kinds
 def test_class_with_memoized_method_is_collected(make):
     class C:
@@ -331,6 +332,7 @@ def test_class_with_memoized_method_is_collected(make):
     assert [ref() for ref in refs] == [None] * 3
 
 
+@classes_can_go
 def test_options_in_a_cycle_with_the_memo_are_collected():
     def scope():
         def key(*args):

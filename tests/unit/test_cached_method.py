@@ -13,7 +13,7 @@ import weakref
 import pytest
 
 from samovar import cached_method
-from support import check, collect, run_async
+from support import check, classes_can_go, collect, run_async
 
 
 class Shop:
@@ -364,6 +364,7 @@ def test_method_of_a_new_instance_at_the_same_address_starts_empty():
         assert Fleeting(n).f() == n
 
 
+@classes_can_go
 def test_method_is_collected_with_its_class():
     class Local:
         @cached_method
