@@ -9,7 +9,8 @@ clock, and on loading the time that passed is taken off. A wall clock that was s
 
 Two rules. The file under the name is always a whole snapshot, the old one or the new one: it is written beside it,
 forced to the disk and then renamed; what a killed process left beside it, a later save removes. The cache is changed by
-a file only when every byte of it was read and checked. The checksum finds damage; it is no signature. A file forged on purpose can give wrong values, but it cannot run code.
+a file only when every byte of it was read and checked. The checksum finds damage; it is no signature. A file forged on
+purpose can give wrong values, but it cannot run code.
 """
 
 import contextlib
