@@ -2,6 +2,8 @@
 
 #include <math.h>
 
+#include "pure/block.h"
+
 PyObject *sv_cause_names[SV_CAUSES];
 static const char *const causes[SV_CAUSES] = {"evicted", "expired", "replaced", "deleted", "invalidated", "cleared"};
 
@@ -26,9 +28,9 @@ void sv_ledger_open(sv_ledger *ledger, uint64_t now, uint64_t seed)
 
 static void close_arrays(sv_ledger *ledger)
 {
-    sv_free(ledger->stays);
-    sv_free(ledger->tagged);
-    sv_free(ledger->weights);
+    sv_block_free(ledger->stays);
+    sv_block_free(ledger->tagged);
+    sv_block_free(ledger->weights);
     ledger->stays = NULL;
     ledger->tagged = NULL;
     ledger->weights = NULL;
@@ -159,7 +161,7 @@ static int grow(void *array, uint32_t *room, uint32_t *held, uint32_t boxes, siz
     if (boxes > *held) {
         uint64_t wanted = (uint64_t)boxes + boxes / 8;
         wanted = wanted < UINT32_MAX ? wanted : UINT32_MAX;
-        void *grown = sv_realloc(*place, (size_t)wanted * size);
+        void *grown = sv_block_resize(*place, (size_t)wanted * size);
         if (grown == NULL)
             return SV_NOMEM;
         *place = grown;

@@ -1,11 +1,13 @@
 #include "echo.h"
 
+#include "block.h"
+
 #define UNITS_LOG2 14u
 #define STAMPS 0xFFFFu
 
 void sv_echo_close(sv_echo *echo)
 {
-    sv_free(echo->slots);
+    sv_block_free(echo->slots);
     *echo = (sv_echo){0};
 }
 
@@ -13,10 +15,10 @@ int sv_echo_reserve(sv_echo *echo, uint32_t limit)
 {
     if (limit > echo->room) {
         size_t buckets = (size_t)limit / 12 + 1; /* three quarters full */
-        uint32_t *slots = sv_calloc(buckets, SV_ECHO_SLOTS * sizeof(uint32_t));
+        uint32_t *slots = sv_block_zeroed(buckets * SV_ECHO_SLOTS * sizeof(uint32_t));
         if (slots == NULL)
             return SV_NOMEM;
-        sv_free(echo->slots);
+        sv_block_free(echo->slots);
         *echo = (sv_echo){.slots = slots, .buckets = (uint32_t)buckets, .room = limit};
         while (limit >> echo->unit > 1u << UNITS_LOG2)
             echo->unit++;

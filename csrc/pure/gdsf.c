@@ -13,6 +13,7 @@
  * lie so near each other are told apart on either side of the wrap. L begins a little before it, so that going round is
  * no event of far-off years.
  */
+#include "block.h"
 #include "rules.h"
 
 #define RECENT 0u /* chain of all entries in order of entry, for the walk */
@@ -50,8 +51,8 @@ static int gdsf_open(sv_policy *policy, sv_slab *slab, uint64_t capacity, uint64
 static void gdsf_close(sv_policy *policy)
 {
     gdsf *self = (gdsf *)policy;
-    sv_free(self->of);
-    sv_free(self->heap);
+    sv_block_free(self->of);
+    sv_block_free(self->heap);
     self->of = NULL;
     self->heap = NULL;
 }
@@ -61,11 +62,11 @@ static int gdsf_reserve(sv_policy *policy, uint32_t boxes)
     gdsf *self = (gdsf *)policy;
     if (boxes <= self->room)
         return SV_OK;
-    standing *of = sv_realloc(self->of, boxes * sizeof(standing));
+    standing *of = sv_block_resize(self->of, boxes * sizeof(standing));
     if (of == NULL)
         return SV_NOMEM;
     self->of = of;
-    sv_handle *heap = sv_realloc(self->heap, boxes * sizeof(sv_handle));
+    sv_handle *heap = sv_block_resize(self->heap, boxes * sizeof(sv_handle));
     if (heap == NULL)
         return SV_NOMEM;
     self->heap = heap;

@@ -1,5 +1,7 @@
 #include "index.h"
 
+#include "block.h"
+
 #define FIRST_CHUNKS 2u
 #define PER_CHUNK 9u     /* three quarters full: then the index grows */
 #define PER_CHUNK_SMALL 6u /* half full where memory is no matter: few entries have to leave their home chunk */
@@ -22,7 +24,7 @@ static void table_empty(sv_table *table, uint64_t multiplier)
 static int table_open(sv_table *table, uint32_t log2_chunks, uint64_t multiplier)
 {
     size_t count = (size_t)1 << log2_chunks;
-    void *block = sv_calloc(count + 1, sizeof(sv_chunk));
+    void *block = count >= SIZE_MAX / sizeof(sv_chunk) ? NULL : sv_block_zeroed((count + 1) * sizeof(sv_chunk));
     if (block == NULL)
         return SV_NOMEM;
     uintptr_t aligned = ((uintptr_t)block + 63) & ~(uintptr_t)63;
@@ -98,7 +100,7 @@ static int table_erase(sv_table *table, uint64_t hash, sv_handle handle)
 
 static void drop_old(sv_index *index)
 {
-    sv_free(index->old.block);
+    sv_block_free(index->old.block);
     index->old = (sv_table){0};
     index->emptied = 0;
 }
@@ -172,15 +174,15 @@ void sv_index_open(sv_index *index, uint64_t seed)
 
 void sv_index_close(sv_index *index)
 {
-    sv_free(index->old.block);
-    sv_free(index->now.block);
+    sv_block_free(index->old.block);
+    sv_block_free(index->now.block);
     *index = (sv_index){0};
 }
 
 void sv_index_clear(sv_index *index)
 {
     drop_old(index);
-    sv_free(index->now.block);
+    sv_block_free(index->now.block);
     table_empty(&index->now, index->now.multiplier);
     index->calm = 0;
 }

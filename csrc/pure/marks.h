@@ -3,7 +3,7 @@
 #ifndef SV_MARKS_H
 #define SV_MARKS_H
 
-#include "base.h"
+#include "block.h"
 
 typedef struct sv_marks {
     uint8_t *of; /* by handle */
@@ -15,7 +15,7 @@ SV_INLINE int sv_marks_reserve(sv_marks *marks, uint32_t boxes)
 {
     if (boxes <= marks->room)
         return SV_OK;
-    uint8_t *of = sv_realloc(marks->of, boxes);
+    uint8_t *of = sv_block_resize(marks->of, boxes);
     if (of == NULL)
         return SV_NOMEM;
     marks->of = of;
@@ -25,7 +25,7 @@ SV_INLINE int sv_marks_reserve(sv_marks *marks, uint32_t boxes)
 
 SV_INLINE void sv_marks_close(sv_marks *marks)
 {
-    sv_free(marks->of);
+    sv_block_free(marks->of);
     *marks = (sv_marks){0};
 }
 

@@ -1,5 +1,7 @@
 #include "slab.h"
 
+#include "block.h"
+
 #define FIRST_CAPACITY 16u
 
 /* Up to this size a slab doubles; beyond it it grows by an eighth, so that a million entries waste little: on the
@@ -21,7 +23,7 @@ static int set_capacity(sv_slab *slab, uint64_t capacity)
 {
     size_t offset = (size_t)((char *)slab->boxes - (char *)slab->block);
     uint64_t kept = slab->used < capacity ? slab->used : capacity;
-    void *block = sv_realloc(slab->block, block_size(capacity));
+    void *block = sv_block_resize(slab->block, block_size(capacity));
     if (block == NULL)
         return SV_NOMEM;
     sv_box *boxes = first_aligned(block);
@@ -35,7 +37,7 @@ static int set_capacity(sv_slab *slab, uint64_t capacity)
 
 int sv_slab_open(sv_slab *slab)
 {
-    void *block = sv_malloc(block_size(FIRST_CAPACITY));
+    void *block = sv_block_resize(NULL, block_size(FIRST_CAPACITY));
     if (block == NULL)
         return SV_NOMEM;
     *slab = (sv_slab){
@@ -46,7 +48,7 @@ int sv_slab_open(sv_slab *slab)
 
 void sv_slab_close(sv_slab *slab)
 {
-    sv_free(slab->block);
+    sv_block_free(slab->block);
     *slab = (sv_slab){0};
 }
 

@@ -1,5 +1,7 @@
 #include "wheel.h"
 
+#include "block.h"
+
 #define DIGIT 6u                       /* bits of time per level */
 #define DRAINING 0u                    /* the list of level 0; list 64 * l + b is bucket b of level l */
 #define LISTS (SV_WHEEL_LEVELS * 64 - 48) /* the highest level has 64 - 10 * DIGIT = 4 bits: 16 buckets */
@@ -228,7 +230,7 @@ void sv_wheel_open(sv_wheel *wheel, uint64_t now)
 
 void sv_wheel_close(sv_wheel *wheel)
 {
-    sv_free(wheel->heads);
+    sv_block_free(wheel->heads);
     sv_free(wheel->far);
     *wheel = (sv_wheel){.due = SV_NEVER, .far_free = NO_PLACE};
 }
@@ -259,7 +261,7 @@ SV_NOINLINE int sv_wheel_reserve_slow(sv_wheel *wheel, uint32_t boxes)
         uint64_t wanted = (uint64_t)boxes + boxes / 8, most = (SIZE_MAX - heads_size) / SV_WHEEL_RECORD;
         wanted = wanted < most ? wanted : most;
         wanted = wanted < FIRST ? wanted : FIRST;
-        uint32_t *heads = sv_realloc(wheel->heads, heads_size + (size_t)wanted * SV_WHEEL_RECORD);
+        uint32_t *heads = sv_block_resize(wheel->heads, heads_size + (size_t)wanted * SV_WHEEL_RECORD);
         if (heads == NULL)
             return SV_NOMEM;
         if (wheel->heads == NULL)
