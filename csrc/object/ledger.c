@@ -159,7 +159,7 @@ static int grow(void *array, uint32_t *room, uint32_t *held, uint32_t boxes, siz
     if (SV_LIKELY(boxes <= *room))
         return SV_OK;
     if (boxes > *held) {
-        uint64_t wanted = (uint64_t)boxes + boxes / 8;
+        uint64_t wanted = (uint64_t)boxes + boxes / 32;
         wanted = wanted < UINT32_MAX ? wanted : UINT32_MAX;
         void *grown = sv_block_resize(*place, (size_t)wanted * size);
         if (grown == NULL)

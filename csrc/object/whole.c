@@ -307,10 +307,10 @@ static PyObject *cache_popitem(PyObject *self, PyObject *nothing)
     return item;
 }
 
-/* Nanoseconds, from 0 to 126 years. */
+/* Nanoseconds; SV_NEVER from 126 years on. */
 static uint64_t span_of(double seconds)
 {
-    return !(seconds > 0) ? 0 : seconds < 4e9 ? (uint64_t)(seconds * 1e9) : UINT64_C(4000000000000000000);
+    return !(seconds > 0) ? 0 : seconds < 4e9 ? (uint64_t)(seconds * 1e9) : SV_NEVER;
 }
 
 /* One entry of _restore: a tuple (key, value, left, tags, cost, weight, keep), as _entries gives it. Where there is a
@@ -340,8 +340,8 @@ static int restore_one(PyObject *self, PyObject *entry)
     uint64_t keep = span_of(kept), late = span_of(-left);
     if (!(left > 0) && late >= keep) /* nor what has no number of seconds left */
         return 0;
-    terms.ttl = left > 4e9 ? SV_NEVER : span_of(left);
-    terms.swr = kept < 4e9 ? keep : SV_NEVER;
+    terms.ttl = span_of(left);
+    terms.swr = keep;
     terms.sie = 0;
     terms.negative = SV_NEVER;
     terms.jitter = 0;

@@ -9,7 +9,7 @@
 
 #include "base.h"
 
-#define SV_BLOCK_LARGE ((size_t)1 << 20)
+#define SV_BLOCK_LARGE ((size_t)1 << 17)
 
 /* Make the block (NULL: none yet) so large; what it held stays, what is new holds anything. NULL without memory: then
  * nothing changed. */

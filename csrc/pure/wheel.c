@@ -258,7 +258,7 @@ SV_NOINLINE int sv_wheel_reserve_slow(sv_wheel *wheel, uint32_t boxes)
     if (boxes <= wheel->room)
         return SV_OK;
     if (boxes > wheel->held) {
-        uint64_t wanted = (uint64_t)boxes + boxes / 8, most = (SIZE_MAX - heads_size) / SV_WHEEL_RECORD;
+        uint64_t wanted = (uint64_t)boxes + boxes / 32, most = (SIZE_MAX - heads_size) / SV_WHEEL_RECORD;
         wanted = wanted < most ? wanted : most;
         wanted = wanted < FIRST ? wanted : FIRST;
         uint32_t *heads = sv_block_resize(wheel->heads, heads_size + (size_t)wanted * SV_WHEEL_RECORD);

@@ -8,6 +8,7 @@ import threading
 import pytest
 
 from samovar._base.errors import LoadTimeout
+from samovar._base.flight import ENDED
 from samovar._base.freshness import Freshness
 from samovar._base.missing import MISSING
 from samovar.app import loading
@@ -15,7 +16,7 @@ from samovar.app.background import TASKS, Threads
 from samovar.app.context import LoadContext
 from samovar.app.early import gap
 from samovar.app.factory import Single, required
-from samovar.app.protocol import Ask, join
+from samovar.app.protocol import AGAIN, Ask, _end, join
 from support import LIMIT, Crew, collect, run_async, together, until, wait_for
 
 from cache_twin import (  # noqa: F401 - fixtures among them
@@ -195,6 +196,26 @@ def test_tags_from_the_result_fence_too(core):
     until(lambda: core._counts()["coalesced"] == 1)
     gate.go.set()
     assert leader.join() + late.join() == ["old", "new"]
+
+
+def test_who_joined_after_an_invalidation_asks_again_though_its_tag_was_forgotten_meanwhile(core):
+    gate = Gate("old")
+
+    def load(context):
+        context.tags = "x"
+        return gate()
+
+    leader = Crew(lambda: loading.get_or_set(core, "a", load))
+    wait_for(gate.entered)
+    core._invalidate_tags(("x",), False)
+    follower = join(Ask(core), "a")
+    gate.go.set()
+    leader.join()
+    for number in range(200):  # the load is over: what nobody carries is forgotten
+        core._put(number, 1, None, (f"tag {number}",), None, False)
+        core.delete(number)
+    core._put("b", 1, None, ("x",), None, False)
+    assert loading.drive(_end(Ask(core), follower), lambda request, about: ENDED) == (AGAIN, None)
 
 
 # ------------------------------------------------------------------ the context
