@@ -144,6 +144,7 @@ class Cache(Loads[K, V], MutableMapping[K, V]):
 
     # -------------------------------------------------------------- one entry
 
+    @options.shown_as("set")
     def _set(
         self,
         key: K,

@@ -44,6 +44,7 @@ class Loads(CacheCore[K, V]):
 
     # -------------------------------------------------------------- one key
 
+    @options.shown_as("get_or_set")
     def _get_or_set(
         self, key: K, factory: Callable[..., V], *, ttl: Duration | None = None, fresh: Freshness | None = None,
         tags: Tags = None, weight: int | None = None, soft_timeout: Duration | None = None,
@@ -56,6 +57,7 @@ class Loads(CacheCore[K, V]):
         )
         return value
 
+    @options.shown_as("aget_or_set")
     def _aget_or_set(
         self, key: K, factory: Callable[..., V | Awaitable[V]], *, ttl: Duration | None = None,
         fresh: Freshness | None = None, tags: Tags = None, weight: int | None = None,
@@ -130,7 +132,8 @@ class Loads(CacheCore[K, V]):
     ) -> Warmed:
         """Load what is missing of these keys before anybody asks, and return (loaded, present, failed), how many each.
 
-        loader: called with a key; left out, the cache's own. What it raises is counted, and the others go on.
+        loader: called with a key; left out, the cache's own. What it raises is counted, and the others go on. What is
+            stale counts as missing.
         concurrency: how many loads run at once, 1 or more.
         progress: called in this thread after each key with how many are done, and how many there are (None: keys has
             no length).

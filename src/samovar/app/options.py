@@ -7,12 +7,13 @@ wrote it; messages start with it, name the argument, say what it was and what it
 from collections.abc import Callable, Iterable, Mapping
 from operator import index
 from sys import maxsize as LARGEST
-from typing import Any
+from typing import Any, TypeVar
 
 from .._base.freshness import Duration, Freshness
 from ..memo import lru_cache
 from ..memo.options import texts
 
+F = TypeVar("F", bound=Callable[..., Any])
 RULES = ("adaptive", "lru", "fifo", "sieve", "s3fifo", "tinylfu", "gdsf")
 DEFAULT_MAXSIZE = 10_000
 HEAVIEST = 2**32 - 1  # as much as one entry may weigh
@@ -60,6 +61,16 @@ def function(who: str, name: str, value: Callable[..., Any] | None, remedy: str)
     """Refuse what can not be called, where None means that there is none."""
     if value is not None and not callable(value):
         raise TypeError(f"{who}: {name} must be callable or None, not {value!r}; {remedy}")
+
+
+def shown_as(name: str) -> Callable[[F], F]:
+    """A decorator: errors about the arguments of this method call it by the name that the user wrote."""
+
+    def rename(method: F) -> F:
+        method.__qualname__ = name
+        return method
+
+    return rename
 
 
 def flag(who: str, name: str, value: object) -> bool:
