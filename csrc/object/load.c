@@ -234,13 +234,15 @@ typedef struct place {
 } place;
 
 /* The entry is there. A load whose leader vanished in a fork is taken over. */
-static role join_entry_locked(sv_memo *memo, sv_handle handle, uint64_t me, place *here)
+static role join_entry_locked(sv_memo *memo, const sv_asked *asked, sv_handle handle, uint64_t me, place *here)
 {
     sv_store *store = &memo->store;
     sv_box *box = &store->slab.boxes[handle];
     if (box->value != NULL) {
         store->counts.hits++;
         sv_store_touch(store, handle);
+        if (store->ledger != NULL)
+            sv_ledger_asked_for(store->ledger, handle, asked->now);
         here->thing = Py_NewRef(box->value);
         return HIT;
     }
@@ -269,7 +271,7 @@ static SV_NEVER_INLINE role join_locked(sv_memo *memo, const sv_asked *asked, ui
     sv_handle handle;
     int found = sv_memo_find_or_key_locked(memo, asked, &handle, &key);
     if (SV_UNLIKELY(found != 0)) {
-        role mine = found < 0 ? FAILED : join_entry_locked(memo, handle, me, here);
+        role mine = found < 0 ? FAILED : join_entry_locked(memo, asked, handle, me, here);
         Py_XDECREF(key); /* somebody else stored it in the meantime: its parts are the caller's, it dies quietly */
         return mine;
     }
