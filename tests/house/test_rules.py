@@ -6,6 +6,7 @@ reads a clock, nothing sleeps in tests, and files stay small enough for a mind.
 
 import ast
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -97,10 +98,21 @@ def test_imports_go_down_the_floors(path):
             assert FLOORS.index(room) <= floor_of(path), f"{tell(path, line)} imports {name}, a floor above its own"
 
 
+EXTRAS = {"_cli": {"typer", "rich"}, "_lab": {"matplotlib"}}  # rooms that an extra opens; nothing else imports them
+
+
 def test_imports_need_nothing_that_pip_must_install():
     for path in SOURCES:
+        allowed = {"samovar", *sys.stdlib_module_names, *EXTRAS.get(path.relative_to(PACKAGE).parts[0], ())}
         for line, name in imports_of(path):
-            assert name.partition(".")[0] in {"samovar", *sys.stdlib_module_names}, f"{tell(path, line)} imports {name}"
+            assert name.partition(".")[0] in allowed, f"{tell(path, line)} imports {name}"
+
+
+def test_importing_samovar_opens_no_room_of_an_extra():
+    code = "import sys, samovar; print([name for name in sys.modules if name.split('.')[:2] in ROOMS or name in PARTS])"
+    rooms, parts = [["samovar", room] for room in EXTRAS], set().union(*EXTRAS.values())
+    done = subprocess.run([sys.executable, "-c", f"ROOMS, PARTS = {rooms}, {parts}; {code}"], capture_output=True, text=True)
+    assert (done.stdout.strip(), done.stderr) == ("[]", "")
 
 
 def test_pure_floor_includes_the_c_standard_library_only():

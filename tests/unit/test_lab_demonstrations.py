@@ -1,0 +1,110 @@
+"""Each demonstration shows what it claims: by counts, in a small form, and its ways by events and a clock that is moved."""
+
+import asyncio
+
+import pytest
+
+from samovar import ManualClock
+from samovar._lab import herd, memo, stale
+
+LIMIT = 30
+
+
+class Gate:
+    """An origin that answers when it is told to, and counts."""
+
+    def __init__(self):
+        self.calls, self.opened = 0, asyncio.Event()
+
+    async def fetch(self, name):
+        self.calls += 1
+        call = self.calls
+        await asyncio.wait_for(self.opened.wait(), LIMIT)
+        return {"name": name, "call": call}
+
+
+async def turns(count=20):
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+async def crowd_at_expiry(approach):
+    """Fifty callers come when a hot answer has just expired. How many calls they cause; how many have to wait."""
+    clock, gate = ManualClock(), Gate()
+    ask = approach.make(10.0, clock)
+    gate.opened.set()
+    await ask("tea", gate.fetch)
+    gate.opened.clear()
+    gate.calls = 0
+    clock.advance(10.5)
+    callers = [asyncio.create_task(ask("tea", gate.fetch)) for _ in range(50)]
+    await turns()
+    waiting = sum(not caller.done() for caller in callers)
+    gate.opened.set()
+    await asyncio.wait_for(asyncio.gather(*callers), LIMIT)
+    await turns()
+    return gate.calls, waiting
+
+
+@pytest.mark.parametrize("label, calls, waiting", [
+    ("naive", 50, 50), ("one lock", 1, 50), ("early (XFetch)", 1, 50), ("serve stale", 1, 0),
+])
+def test_herd_approach_causes_so_many_calls_and_lets_so_many_wait(label, calls, waiting):
+    approach = next(approach for approach in herd.APPROACHES if approach.label == label)
+    assert asyncio.run(crowd_at_expiry(approach)) == (calls, waiting)
+
+
+def test_early_approach_renews_before_expiry_so_that_nobody_meets_it():
+    async def main():
+        clock, gate = ManualClock(), Gate()
+        ask = next(approach for approach in herd.APPROACHES if approach.label == "early (XFetch)").make(10.0, clock)
+
+        async def slow(name):
+            clock.advance(1.0)  # a load takes a tenth of the lifetime
+            return await gate.fetch(name)
+
+        gate.opened.set()
+        for _ in range(20_000):  # callers a hundredth of a second apart: 20 lifetimes
+            await ask("tea", slow)
+            clock.advance(0.01)
+        return gate.calls
+
+    assert 20 <= asyncio.run(main()) <= 60  # 20 lifetimes, each a little shortened
+
+
+def test_memo_counts_calls_exactly():
+    def fib(n):
+        return n if n < 2 else fib(n - 1) + fib(n - 2)
+
+    for n in (1, 2, 10, 15):
+        assert memo.count_calls(memo._plain, n)[:2] == (fib(n), 2 * fib(n + 1) - 1)
+        assert memo.count_calls(memo._remembering, n)[:2] == (fib(n), n + 1 if n > 1 else 1)
+
+
+def test_memo_shows_growth_without_a_bound_and_none_with_it():
+    found = memo.run(3, 0.1)
+    assert found.way("plain function").figures["calls"] == 8_361 and found.way("memoize").figures["calls"] == 19
+    unbounded, bounded = (way.figures for way in found.ways[2:])
+    assert unbounded["entries"] > 5 * bounded["entries"] == 500 and unbounded["bytes"] > 4 * bounded["bytes"]
+    assert found.ways[3].shape[-1] < 1.5 * found.ways[3].shape[len(found.ways[3].shape) // 2]
+    assert memo.run(3, 0.1).ways[2].figures["hits"] == unbounded["hits"] != memo.run(4, 0.1).ways[2].figures["hits"]
+
+
+def test_stale_demonstration_shows_how_old_answers_get():
+    found = stale.run(1, 0.5, query_s=0.002, rate=200.0)
+    for_ever, _, _, told = (way.figures for way in found.ways)
+    assert for_ever["origin_calls"] == 0 and for_ever["stale"] > 0.3
+    assert told["stale"] == told["oldest_s"] == 0.0  # fenced: nobody who comes after a change hears what was before
+    assert 1 <= told["origin_calls"] <= stale.CHANGES + 1
+    assert all(way.figures["errors"] == 0 for way in found.ways)
+
+
+def test_herd_demonstration_shows_one_call_per_lifetime():
+    found = herd.run(1, 0.8, query_s=0.005, rate=400.0)
+    assert [way.label for way in found.ways] == ["naive", "one lock", "early (XFetch)", "serve stale"]
+    requests = {way.figures["requests"] for way in found.ways}
+    assert len(requests) == 1 and requests.pop() > 100  # the same crowd
+    naive, lock, _, served = (way.figures for way in found.ways)
+    for figures in (lock, served):  # a lifetime begins when a load ends: there cannot be more
+        assert figures["origin_peak"] == 1 and figures["per_lifetime"] <= 1.2
+    assert naive["origin_calls"] > lock["origin_calls"] and naive["origin_peak"] > 1
