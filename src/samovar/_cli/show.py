@@ -14,16 +14,21 @@ _COLOURS: dict[Tone, str] = {"bad": "red", "fair": "yellow", "good": "green"}
 WIDTH = 30  # of a sparkline
 
 
+def _narrow(heading: str) -> str:
+    """A heading one word above the other: figures are narrow."""
+    return heading.replace(" ÷ ", "\n÷\N{NO-BREAK SPACE}").replace(" ", "\n")
+
+
 def show(one: Demonstration, console: Console) -> None:
     """Print it, in colours where the terminal has them."""
     console.print()
     console.print(Text(one.title, style="bold"))
     console.print(Text(one.setting, style="dim"))
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), header_style="dim")
+    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0), header_style="dim")
     longest = max(len(way.label) for way in one.ways)
     table.add_column("", min_width=longest)
     for column in one.columns:
-        table.add_column(column.heading, justify="right", vertical="bottom")
+        table.add_column(_narrow(column.heading), justify="right", vertical="bottom")
     lines = Table(box=None, show_header=False, pad_edge=False)
     lines.add_column(min_width=longest)
     lines.add_column(min_width=WIDTH)

@@ -52,7 +52,7 @@ class Database:
         """One more connection to the same file."""
         return Database(self._path, self.depth)
 
-    def measure(self, times: int = 3) -> float:
+    def measure(self, times: int = 7) -> float:
         """How long the query takes when nobody else asks, in seconds: the least of some tries."""
         took_s = []
         for _ in range(times):

@@ -29,6 +29,11 @@ class Counts:
     peak: int
     spans: tuple[tuple[float, float], ...]
 
+    def since(self, moment_s: float) -> "Counts":
+        """The same with times from another moment on; calls that had gone by then are left out of the spans."""
+        later = tuple((came - moment_s, went - moment_s) for came, went in self.spans if went >= moment_s)
+        return Counts(self.calls, self.refused, self.peak, later)
+
 
 class Origin:
     """The origin's process, while the `with` block lasts.

@@ -31,11 +31,13 @@ def render(answer: dict[str, Any]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """One run of a crowd: what its callers met, and what the origin saw."""
+    """One run of a crowd: what its callers met, and what the origin saw. opened_s: when the first could come, in seconds
+    since the origin began to count."""
 
     timeline: Timeline
     counts: Counts
     seconds: float
+    opened_s: float
 
     def figures(self) -> dict[str, float]:
         """What every table shows."""
@@ -50,14 +52,16 @@ class Measured:
 async def serve(origin: Origin, ask: Ask, due: Sequence[float], names: Sequence[str], seconds: float, *,
                 patience_s: float = 5.0, before: Callable[[], Awaitable[object]] | None = None,
                 beside: Callable[[], Awaitable[object]] | None = None,
-                seen: Callable[[float, Any], None] | None = None) -> Measured:
+                seen: Callable[[float, Any], None] | None = None, awake: bool = False) -> Measured:
     """Send a crowd through `ask`: the caller of place n comes at due[n] and wants names[n].
 
     patience_s: a caller who waits longer goes away, an error. before: done before the doors open, but counted at the
-    origin. beside: runs meanwhile. seen: called with the moment and the answer, for each that was given.
+    origin. beside: runs meanwhile. seen: called with the moment and the answer, for each that was given. awake: as for
+    `crowd`.
     """
     timeline = Timeline()
     await asyncio.to_thread(origin.reset)
+    reset_s = stopwatch()
     if before is not None:
         await before()
     gc.collect()
@@ -79,10 +83,10 @@ async def serve(origin: Origin, ask: Ask, due: Sequence[float], names: Sequence[
 
     try:
         if beside is None:
-            await crowd(due, request)
+            await crowd(due, request, awake=awake)
         else:
-            await asyncio.gather(crowd(due, request), beside())
+            await asyncio.gather(crowd(due, request, awake=awake), beside())
     finally:
         gc.unfreeze()
     took_s = max(seconds, stopwatch() - start_s)
-    return Measured(timeline, await asyncio.to_thread(origin.counts), took_s)
+    return Measured(timeline, await asyncio.to_thread(origin.counts), took_s, start_s - reset_s)

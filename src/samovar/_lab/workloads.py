@@ -1,8 +1,7 @@
 """Who asks for what, and when: seeded, so that every way of serving meets the same crowd.
 
 Crowds are open: a caller comes when he is due, whether or not those before him have been answered, as the visitors of a
-site do. (A crowd that waits for its answers slows down with the origin, and so hides what it suffers.) Before a caller
-is due, the loop stays awake: a processor that just slept is slow at first, and that is not what shall be measured.
+site do. (A crowd that waits for its answers slows down with the origin, and so hides what it suffers.)
 """
 
 import asyncio
@@ -32,8 +31,12 @@ def zipf(count: int, universe: int, exponent: float, chance: random.Random) -> l
     return chance.choices(range(universe), cum_weights=shares, k=count)
 
 
-async def crowd(due: Sequence[float], request: Callable[[int], Awaitable[None]]) -> None:
-    """Call request(number) for each caller when he is due, seconds from now, and wait until all have been answered."""
+async def crowd(due: Sequence[float], request: Callable[[int], Awaitable[None]], *, awake: bool = False) -> None:
+    """Call request(number) for each caller when he is due, seconds from now, and wait until all have been answered.
+
+    awake: between callers who come shortly after each other the loop spins instead of sleeping: a processor that just
+    slept is slow at first, and where hits are compared that is not what shall be measured. It takes a whole processor.
+    """
     start_s = stopwatch()
     under_way: set[asyncio.Task[None]] = set()
 
@@ -42,7 +45,7 @@ async def crowd(due: Sequence[float], request: Callable[[int], Awaitable[None]])
 
     for number, due_s in enumerate(due):
         while (wait_s := due_s - (stopwatch() - start_s)) > 0:  # noqa: ASYNC110 - there is no event but time
-            await asyncio.sleep(max(0.0, wait_s - AWAKE_S))
+            await asyncio.sleep(max(0.0, wait_s - AWAKE_S) if awake else wait_s)
         task = asyncio.create_task(one(number))
         under_way.add(task)
         task.add_done_callback(under_way.discard)
