@@ -9,6 +9,7 @@ from samovar._lab.database import Database
 from samovar._lab.findings import said
 from samovar._lab.pictures import sparkline
 from samovar._lab.reach import Counts, Origin, Refused
+from samovar._lab.serving import Measured, busy
 from samovar._lab.stale import ages
 from samovar._lab.timeline import Timeline, concurrency, histogram, percentile
 from samovar._lab.workloads import arrivals, crowd, zipf
@@ -115,3 +116,22 @@ def test_origin_counts_what_it_sees_and_refuses_over_its_line():
 def test_origin_says_when_it_does_not_start():
     with pytest.raises(RuntimeError, match="did not start"):
         Origin(seed="no seed", query_s="no time")
+
+
+def test_origin_begins_to_count_anew_only_when_nobody_is_with_it():
+    async def main(origin):
+        callers = [asyncio.create_task(origin.takings("tea")) for _ in range(3)]
+        while not origin.counts().calls:
+            await asyncio.sleep(0)
+        await asyncio.to_thread(origin.reset)
+        assert origin.counts() == Counts(0, 0, 0, ())
+        await asyncio.gather(*callers)
+
+    with Origin(seed=1, query_s=0.05, capacity=1) as origin:
+        origin.reset()
+        asyncio.run(main(origin))
+
+
+def test_busy_machine_is_told_of():
+    run = [Measured(Timeline(), Counts(0, 0, 0, ()), 1.0, 0.0, late_s) for late_s in (0.001, 0.5)]
+    assert busy(run[:1]) == "" and "0.5 s late" in busy(run)

@@ -43,3 +43,5 @@ def show(one: Demonstration, console: Console) -> None:
     console.print(Text(f"{one.shape_says[0].upper()}{one.shape_says[1:]}:", style="dim"))
     console.print(lines)
     console.print(Padding(Text(one.finding), (1, 0, 0, 0)))
+    if one.warning:
+        console.print(Text(one.warning, style="red"))

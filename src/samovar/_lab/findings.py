@@ -97,7 +97,8 @@ class Demonstration:
     """One demonstration: what is asked, what was found, by which ways, with figures and pictures.
 
     name: as on the command line. setting: what was done, in plain words, with this run's numbers. finding: the answer
-    in one sentence. shape_says: what the ways' shapes are. took_s: how long the whole took.
+    in one sentence. shape_says: what the ways' shapes are. warning: why the figures are not to be trusted; empty when
+    they are. took_s: how long the whole took.
     """
 
     name: str
@@ -110,6 +111,7 @@ class Demonstration:
     pictures: Sequence[Picture]
     shape_says: str
     seed: int
+    warning: str = ""
     took_s: float = field(default=0.0, compare=False)
 
     def way(self, label: str) -> Way:

@@ -16,7 +16,7 @@ from .._base.missing import MISSING
 from ..app.cache import Cache
 from .findings import Bar, Bars, Column, Demonstration, Panel, Series, Timelines, Tone, Way, said
 from .reach import Origin
-from .serving import SLICES, Ask, Fetch, Measured, serve
+from .serving import SLICES, Ask, Fetch, Measured, busy, serve
 from .workloads import arrivals
 
 NAME = "herd"
@@ -149,5 +149,6 @@ def run(seed: int, seconds: float = 3.0, *, query_s: float = 0.02, rate: float =
         ),
         shape_says="longest waits over time",
         seed=seed,
+        warning=busy(runs),
         took_s=stopwatch() - begun_s,
     )

@@ -35,11 +35,14 @@ class Counter:
         for _ in range(capacity):
             self._free.put(database.another())
         self._lock = threading.Lock()
+        self._empty = threading.Condition(self._lock)
         self._inside = 0
         self.reset()
 
     def reset(self) -> None:
+        """Begin to count anew, when those have gone who are still here: nobody's leftovers count for the next."""
         with self._lock:
+            self._empty.wait_for(lambda: not self._inside, timeout=60)
             self._calls = self._refused = 0
             self._peak = self._inside
             self._spans: list[tuple[float, float]] = []
@@ -68,6 +71,8 @@ class Counter:
         finally:
             with self._lock:
                 self._inside -= 1
+                if not self._inside:
+                    self._empty.notify_all()
                 if came_s >= self._since_s:
                     self._spans.append((came_s - self._since_s, stopwatch() - self._since_s))
 
@@ -120,7 +125,7 @@ def main(options: str) -> None:
     with tempfile.TemporaryDirectory(prefix="samovar-lab-", ignore_cleanup_errors=True) as folder:
         database = Database.create(Path(folder, "shop.db"), seed=said["seed"], query_s=said["query_s"])
         server = _serve(Counter(database, said["capacity"], said["line"]), database)
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
         print(json.dumps({"port": server.server_address[1], "query_s": database.measure()}), flush=True)
         sys.stdin.read()
         server.shutdown()

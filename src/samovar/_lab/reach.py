@@ -96,7 +96,7 @@ class Origin:
         return found
 
     def reset(self) -> None:
-        """Let the origin forget what it counted."""
+        """Let the origin forget what it counted, once nobody is with it any more."""
         self._control("POST", "/reset")
 
     def counts(self) -> Counts:
@@ -105,7 +105,7 @@ class Origin:
         return Counts(said["calls"], said["refused"], said["peak"], tuple((came, went) for came, went in said["spans"]))
 
     def _control(self, verb: str, path: str) -> dict[str, Any]:
-        line = http.client.HTTPConnection(HOST, self._port, timeout=30)
+        line = http.client.HTTPConnection(HOST, self._port, timeout=90)
         try:
             line.request(verb, path, headers={"Content-Length": "0"})
             found: dict[str, Any] = json.loads(line.getresponse().read())

@@ -29,6 +29,7 @@ section { margin-top: 3.2rem; }
 h2 { font-size: clamp(1.35rem, 3.4vw, 1.8rem); line-height: 1.25; margin: 0; letter-spacing: -.01em; }
 .question { margin: .3rem 0 1rem; font-size: 1.05rem; }
 .finding { border-left: 4px solid var(--glow); padding: .2rem 0 .2rem 1rem; margin: 1rem 0; font-size: 1.12rem; }
+.warning { color: var(--bad); }
 .setting { font-size: .95rem; }
 figure, .table { background: var(--card); border: 1px solid var(--grid); border-radius: 14px; margin: 1.4rem 0;
   padding: 1.1rem 1.2rem; }
@@ -88,9 +89,10 @@ def _section(one: Demonstration, place: int) -> str:
         f"<figcaption>{escape(picture.caption)}</figcaption></figure>"
         for number, picture in enumerate(one.pictures)
     )
+    warning = f'<p class="warning">{escape(one.warning)}</p>\n' if one.warning else ""
     return (
         f'<section id="{escape(one.name)}"><h2>{escape(one.title)}</h2><p class="question">{escape(one.question)}</p>\n'
-        f'<p class="finding">{escape(one.finding)}</p>\n{figures}\n{_table(one.columns, one.ways)}\n'
+        f'<p class="finding">{escape(one.finding)}</p>\n{warning}{figures}\n{_table(one.columns, one.ways)}\n'
         f'<p class="setting">{escape(one.setting)}</p></section>'
     )
 

@@ -12,13 +12,15 @@ from typing import Any
 
 from .._base.clock import stopwatch
 from .._base.errors import SamovarError
+from .findings import said
 from .reach import Counts, Origin
-from .timeline import Timeline
+from .timeline import Timeline, percentile
 from .workloads import crowd
 
 Fetch = Callable[[str], Awaitable[Any]]  # the way to the origin
 Ask = Callable[[str, Fetch], Awaitable[Any]]  # the way through a cache, if there is one
 SLICES = 60  # parts of the time in sparklines
+BUSY_S = 0.1  # a caller who is sent so late was held up by the machine
 _ROWS = 300
 
 
@@ -32,12 +34,13 @@ def render(answer: dict[str, Any]) -> str:
 @dataclass(frozen=True, slots=True)
 class Measured:
     """One run of a crowd: what its callers met, and what the origin saw. opened_s: when the first could come, in seconds
-    since the origin began to count."""
+    since the origin began to count. late_s: 1 caller in 100 was sent later than this."""
 
     timeline: Timeline
     counts: Counts
     seconds: float
     opened_s: float
+    late_s: float
 
     def figures(self) -> dict[str, float]:
         """What every table shows."""
@@ -47,6 +50,15 @@ class Measured:
             "p50_s": p50_s, "p99_s": p99_s, "gap": p99_s / p50_s if p50_s else 0.0, "worst_s": self.timeline.percentile(100),
             "errors": len(self.timeline.failed_s),
         }
+
+
+def busy(runs: Sequence[Measured]) -> str:
+    """A warning when the callers could not be sent in time, and so what was measured is not the caches' doing."""
+    late_s = max(run.late_s for run in runs)
+    return "" if late_s < BUSY_S else (
+        f"This machine was busy with other things: callers were sent up to {said(late_s, 's')} late. Times are not to be "
+        f"trusted; run it again when the machine is at rest."
+    )
 
 
 async def serve(origin: Origin, ask: Ask, due: Sequence[float], names: Sequence[str], seconds: float, *,
@@ -82,11 +94,9 @@ async def serve(origin: Origin, ask: Ask, due: Sequence[float], names: Sequence[
         timeline.note(came_s - start_s, stopwatch() - came_s, failed=failed)
 
     try:
-        if beside is None:
-            await crowd(due, request, awake=awake)
-        else:
-            await asyncio.gather(crowd(due, request, awake=awake), beside())
+        late_s, *_ = await asyncio.gather(crowd(due, request, awake=awake), *(() if beside is None else (beside(),)))
     finally:
         gc.unfreeze()
     took_s = max(seconds, stopwatch() - start_s)
-    return Measured(timeline, await asyncio.to_thread(origin.counts), took_s, start_s - reset_s)
+    return Measured(timeline, await asyncio.to_thread(origin.counts), took_s, start_s - reset_s,
+                    percentile(late_s, 99))

@@ -17,7 +17,7 @@ from .._base.freshness import Freshness
 from ..app.cache import Cache
 from .findings import Column, Demonstration, Panel, Series, Timelines, Tone, Way, said
 from .reach import Origin
-from .serving import SLICES, Ask, Fetch, Measured, serve
+from .serving import SLICES, Ask, Fetch, Measured, busy, serve
 from .timeline import percentile
 from .workloads import arrivals
 
@@ -173,5 +173,6 @@ def run(seed: int, seconds: float = 2.0, *, query_s: float = 0.015, rate: float 
         ),
         shape_says="out of date over time",
         seed=seed,
+        warning=busy([watched.measured for watched in runs]),
         took_s=stopwatch() - begun_s,
     )

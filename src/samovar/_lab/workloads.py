@@ -31,13 +31,15 @@ def zipf(count: int, universe: int, exponent: float, chance: random.Random) -> l
     return chance.choices(range(universe), cum_weights=shares, k=count)
 
 
-async def crowd(due: Sequence[float], request: Callable[[int], Awaitable[None]], *, awake: bool = False) -> None:
-    """Call request(number) for each caller when he is due, seconds from now, and wait until all have been answered.
+async def crowd(due: Sequence[float], request: Callable[[int], Awaitable[None]], *, awake: bool = False) -> list[float]:
+    """Call request(number) for each caller when he is due, seconds from now, and wait until all have been answered. By
+    how many seconds each was sent too late: where that is much, the machine was busy, and not with this.
 
     awake: between callers who come shortly after each other the loop spins instead of sleeping: a processor that just
     slept is slow at first, and where hits are compared that is not what shall be measured. It takes a whole processor.
     """
     start_s = stopwatch()
+    late_s = []
     under_way: set[asyncio.Task[None]] = set()
 
     async def one(number: int) -> None:
@@ -46,8 +48,10 @@ async def crowd(due: Sequence[float], request: Callable[[int], Awaitable[None]],
     for number, due_s in enumerate(due):
         while (wait_s := due_s - (stopwatch() - start_s)) > 0:  # noqa: ASYNC110 - there is no event but time
             await asyncio.sleep(max(0.0, wait_s - AWAKE_S) if awake else wait_s)
+        late_s.append(-wait_s)
         task = asyncio.create_task(one(number))
         under_way.add(task)
         task.add_done_callback(under_way.discard)
     if under_way:
         await asyncio.gather(*under_way)
+    return late_s
