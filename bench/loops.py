@@ -57,3 +57,17 @@ def get_each(entries: "Any", batch: "Iterable[Any]") -> None:
 def get_or_set_each(entries: "Any", batch: "Iterable[Any]") -> None:
     for key in batch:
         entries.get_or_set(key, int)
+
+
+def do_each(flights: "Any", batch: "Iterable[Any]") -> None:
+    for key in batch:
+        flights.do(key, nothing)
+
+
+def call_each(flights: "Any", batch: "Iterable[Any]") -> None:
+    for _ in batch:
+        nothing()
+
+
+def nothing() -> None:
+    pass

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench.cases import awaited, evictions, fill, hits, identifiers, large, mapping, memory, methods, shapes, zipf
+from bench.cases import awaited, evictions, fill, hits, identifiers, large, mapping, memory, methods, shapes, single, zipf
 from bench.cases.contest import Case
 
 CASES: tuple[Case, ...] = (
@@ -17,4 +17,5 @@ CASES: tuple[Case, ...] = (
     *memory.CASES,
     *identifiers.CASES,
     *mapping.CASES,
+    *single.CASES,
 )

@@ -206,6 +206,9 @@ PROTOCOL(settle)
 PROTOCOL(drop)
 PROTOCOL(abandon)
 PROTOCOL(recheck)
+PROTOCOL(tally)
+PROTOCOL(watch_fences)
+PROTOCOL(fenced_at)
 
 /* ------------------------------------------------------------------ the type */
 
@@ -218,6 +221,9 @@ static PyMethodDef protocol_methods[] = {
     {"_drop", VERB(cache_drop), METH_FASTCALL, NULL},
     {"_abandon", VERB(cache_abandon), METH_FASTCALL, NULL},
     {"_recheck", VERB(cache_recheck), METH_FASTCALL, NULL},
+    {"_tally", VERB(cache_tally), METH_FASTCALL, NULL},
+    {"_watch_fences", VERB(cache_watch_fences), METH_FASTCALL, NULL},
+    {"_fenced_at", VERB(cache_fenced_at), METH_FASTCALL, NULL},
     {"__class_getitem__", Py_GenericAlias, METH_O | METH_CLASS, NULL},
     {NULL, NULL, 0, NULL},
 };

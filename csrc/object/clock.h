@@ -34,6 +34,13 @@ SV_INLINE uint64_t sv_clock_read(clockid_t which)
 SV_INLINE uint64_t sv_clock_precise(void) { return sv_clock_read(CLOCK_MONOTONIC); }
 #endif
 
+/* The clock of Python's time.perf_counter(): the precise one, but that Apple's stands still while the machine sleeps. */
+#if defined(__APPLE__)
+SV_INLINE uint64_t sv_clock_stopwatch(void) { return sv_clock_read(CLOCK_UPTIME_RAW); }
+#else
+SV_INLINE uint64_t sv_clock_stopwatch(void) { return sv_clock_precise(); }
+#endif
+
 #if defined(CLOCK_MONOTONIC_COARSE)
 #define SV_CLOCK_TICK UINT64_C(20000000) /* the slowest kernels tick a hundred times a second */
 SV_INLINE uint64_t sv_clock_coarse(void) { return sv_clock_read(CLOCK_MONOTONIC_COARSE); }

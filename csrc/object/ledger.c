@@ -49,6 +49,8 @@ void sv_ledger_close(sv_ledger *ledger)
     sv_free(ledger->load_times);
     sv_free(ledger->hit_times);
     ledger->load_times = ledger->hit_times = NULL;
+    sv_free(ledger->fences);
+    ledger->fences = NULL;
     Py_CLEAR(ledger->clock);
     Py_CLEAR(ledger->on_remove);
     Py_CLEAR(ledger->weigher);

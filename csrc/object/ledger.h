@@ -21,7 +21,7 @@
 #ifndef SV_LEDGER_H
 #define SV_LEDGER_H
 
-#include "clock.h"
+#include "fences.h"
 #include "pure/histogram.h"
 #include "pure/slab.h"
 #include "pure/wheel.h"
@@ -76,6 +76,7 @@ typedef struct sv_ledger {
     PyObject *on_remove, *weigher;
     PyObject *read_fresh; /* the Freshness that was read last, and what it says: calls mostly give the same one */
     sv_terms read_terms;
+    sv_fences *fences;    /* NULL: nobody asks for them */
     sv_histogram *load_times, *hit_times; /* nanoseconds; NULL until the first, or when not asked for */
 } sv_ledger;
 

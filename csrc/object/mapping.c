@@ -328,6 +328,8 @@ static int put(PyObject *self, PyObject *const *key, PyObject *value, const sv_t
     found = sv_line_begin_locked(store, &line, terms, tags, visit.now, weight);
     if (found == SV_OK)
         found = sv_visit_find_locked(store, &visit, &handle);
+    if (found >= 0 && !(found == 1 && only_absent))
+        sv_fences_key(store->ledger->fences, visit.asked.hash);
     if (found < 0) {
         status = SV_RAISED;
     } else if (found == 1 && only_absent) {
@@ -413,6 +415,7 @@ static SV_NEVER_INLINE int put_quickly(PyObject *self, PyObject *key, PyObject *
             status = insert_quickly(store, key, hash, value, line, &pouch);
         else if (handle != SV_NONE)
             status = replace_quickly(store, handle, key, value, line, &pouch);
+        sv_fences_key(ledger->fences, hash);
     }
     SV_UNLOCK()
     sv_pouch_drop(&pouch);
@@ -437,6 +440,7 @@ static int delete(PyObject *self, PyObject *const *key)
         return SV_RAISED;
     SV_LOCK(self)
     found = sv_visit_find_locked(store, &visit, &handle);
+    sv_fences_key(store->ledger->fences, visit.asked.hash);
     if (found >= 0 && handle != SV_NONE)
         sv_store_remove(store, handle, SV_DELETED, &visit.pouch);
     SV_UNLOCK()
@@ -540,6 +544,7 @@ static PyObject *cache_expire(PyObject *self, PyObject *key)
         return NULL;
     SV_LOCK(self)
     found = sv_visit_find_locked(store, &visit, &handle);
+    sv_fences_key(store->ledger->fences, visit.asked.hash);
     if (handle != SV_NONE && found >= 0) {
         sv_store_fence_off(store, handle, &visit.pouch);
         if (found == 1 && !sv_ledger_spoil(store->ledger, handle, visit.now))
@@ -589,6 +594,7 @@ static PyObject *cache_pop(PyObject *self, PyObject *key)
     found = sv_visit_find_locked(store, &visit, &handle);
     if (found == 1)
         value = Py_NewRef((PyObject *)store->slab.boxes[handle].value);
+    sv_fences_key(store->ledger->fences, visit.asked.hash);
     if (found >= 0 && handle != SV_NONE)
         sv_store_remove(store, handle, SV_DELETED, &visit.pouch);
     SV_UNLOCK()

@@ -53,6 +53,8 @@ static PyObject *cache_invalidate(PyObject *self, PyObject *const *args, Py_ssiz
     if (found >= 0) {
         memo->store.fences++;
         memo->store.epoch++; /* also when nothing leaves: a load without a number must see it */
+        if (memo->store.ledger != NULL)
+            sv_fences_key(memo->store.ledger->fences, asked.hash);
     }
     if (found == 1) {
         found = sv_memo_has_answer_locked(memo, handle, asked.now);
@@ -99,6 +101,8 @@ static int set_value(sv_memo *memo, const sv_asked *asked, PyObject *value, PyOb
     if (status >= 0) {
         memo->store.fences++;
         memo->store.epoch++; /* also when there is no memory to store it: a load without a number must see it */
+        if (memo->store.ledger != NULL)
+            sv_fences_key(memo->store.ledger->fences, asked->hash);
     }
     if (status == 1) {
         status = sv_store_set_steal(&memo->store, handle, stored, line, &pouch);
@@ -220,13 +224,17 @@ static PyObject *cache_stats(PyObject *self, PyObject *nothing)
                                                             : PyLong_FromUnsignedLongLong(memo->store.maxsize);
     if (maxsize == NULL)
         return NULL;
-    return PyObject_CallFunction(sv_words.stats, "KKKKKKINKKKKKK", (unsigned long long)counts.hits,
+    return PyObject_CallFunction(sv_words.stats, "KKKKKKINKKKKKKKKKK", (unsigned long long)counts.hits,
                                  (unsigned long long)counts.misses, (unsigned long long)counts.coalesced,
                                  (unsigned long long)counts.loads, (unsigned long long)counts.failures,
                                  (unsigned long long)counts.evictions, (unsigned int)current, maxsize,
                                  (unsigned long long)stale_hits, (unsigned long long)gone[SV_EXPIRED],
                                  (unsigned long long)gone[SV_REPLACED], (unsigned long long)gone[SV_DELETED],
-                                 (unsigned long long)gone[SV_INVALIDATED], (unsigned long long)gone[SV_CLEARED]);
+                                 (unsigned long long)gone[SV_INVALIDATED], (unsigned long long)gone[SV_CLEARED],
+                                 (unsigned long long)counts.told[SV_TOLD_EARLY],
+                                 (unsigned long long)counts.told[SV_TOLD_QUEUED],
+                                 (unsigned long long)counts.told[SV_TOLD_REFUSED],
+                                 (unsigned long long)counts.told[SV_TOLD_SHARED]);
 }
 
 /* ------------------------------------------------------------------ the protocol of a load (protocol.h) */
@@ -242,6 +250,9 @@ PROTOCOL(settle)
 PROTOCOL(drop)
 PROTOCOL(abandon)
 PROTOCOL(recheck)
+PROTOCOL(tally)
+PROTOCOL(watch_fences)
+PROTOCOL(fenced_at)
 
 /* What is stored of an outcome (new reference): of an `async def` an awaitable that is done, of an exception that the
  * memo remembers something that raises it; NULL, and no error, for one that it does not. SV_OK or SV_RAISED. */
@@ -496,6 +507,9 @@ static PyMethodDef memoized_methods[] = {
     {"_drop", VERB(memo_drop), METH_FASTCALL, NULL},
     {"_abandon", VERB(memo_abandon), METH_FASTCALL, NULL},
     {"_recheck", VERB(memo_recheck), METH_FASTCALL, NULL},
+    {"_tally", VERB(memo_tally), METH_FASTCALL, NULL},
+    {"_watch_fences", VERB(memo_watch_fences), METH_FASTCALL, NULL},
+    {"_fenced_at", VERB(memo_fenced_at), METH_FASTCALL, NULL},
     {"_form", VERB(protocol_form), METH_FASTCALL, NULL},
     {"_answer", protocol_answer, METH_O, NULL},
     {"_now", protocol_now, METH_NOARGS, NULL},

@@ -381,3 +381,59 @@ PyObject *sv_protocol_recheck(PyObject *owner, sv_store *store, PyObject *const 
     SV_UNLOCK()
     return PyBool_FromLong(again);
 }
+
+/* ------------------------------------------------------------------ what the floors above decide */
+
+PyObject *sv_protocol_tally(PyObject *owner, sv_store *store, PyObject *const *args, Py_ssize_t count)
+{
+    static const char *const names[SV_TOLD_KINDS] = {"early", "queued", "refused", "shared"};
+    if (sv_want("_tally", 2, count) != SV_OK)
+        return NULL;
+    uint64_t times = PyLong_AsUnsignedLongLong(args[1]);
+    if (PyErr_Occurred())
+        return NULL;
+    for (int which = 0; PyUnicode_Check(args[0]) && which < SV_TOLD_KINDS; which++)
+        if (PyUnicode_CompareWithASCIIString(args[0], names[which]) == 0) {
+            SV_LOCK(owner)
+            store->counts.told[which] += times;
+            SV_UNLOCK()
+            Py_RETURN_NONE;
+        }
+    return PyErr_Format(PyExc_ValueError, "_tally() knows early, queued, refused and shared, not %R", args[0]);
+}
+
+PyObject *sv_protocol_watch_fences(PyObject *owner, sv_store *store, PyObject *const *args, Py_ssize_t count)
+{
+    (void)args;
+    if (sv_want("_watch_fences", 0, count) != SV_OK)
+        return NULL;
+    sv_fences *fences = sv_malloc(sizeof(sv_fences));
+    if (fences == NULL || store->ledger == NULL) {
+        sv_free(fences);
+        return fences == NULL ? PyErr_NoMemory() : PyErr_Format(PyExc_RuntimeError, "a store without a ledger has no fences");
+    }
+    *fences = (sv_fences){0};
+    SV_LOCK(owner)
+    if (store->ledger->fences == NULL) {
+        store->ledger->fences = fences;
+        fences = NULL;
+    }
+    SV_UNLOCK()
+    sv_free(fences);
+    Py_RETURN_NONE;
+}
+
+PyObject *sv_protocol_fenced_at(PyObject *owner, sv_store *store, PyObject *const *args, Py_ssize_t count)
+{
+    sv_visit visit;
+    uint64_t last = 0;
+    if (sv_want("_fenced_at", 2, count) != SV_OK || sv_want_tags(args[1]) != SV_OK ||
+        sv_visit_begin(store, &visit, args, 0) != SV_OK)
+        return NULL;
+    SV_LOCK(owner)
+    if (store->ledger != NULL && store->ledger->fences != NULL)
+        last = sv_fences_last(store->ledger->fences, visit.asked.hash, args[1]);
+    SV_UNLOCK()
+    sv_visit_end(owner, store, &visit);
+    return PyFloat_FromDouble(last == 0 ? -Py_HUGE_VAL : (double)(last - SV_CLOCK_START) * 1e-9);
+}

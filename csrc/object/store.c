@@ -358,6 +358,7 @@ int sv_store_clear(sv_store *store, sv_spill *spill)
         spill->departed = ledger->departed;
         spill->on_remove = Py_XNewRef(ledger->on_remove);
         ledger->gone[SV_CLEARED] += store->current;
+        sv_fences_all(ledger->fences);
         sv_ledger_forget(ledger);
     }
     store->current = 0;

@@ -36,8 +36,12 @@ typedef struct sv_load {
     uint32_t generation; /* sv_fork_generation at the start; of a free number: the next free one */
 } sv_load;
 
+/* What the floors above decide, and tell by name. */
+typedef enum sv_told { SV_TOLD_EARLY, SV_TOLD_QUEUED, SV_TOLD_REFUSED, SV_TOLD_SHARED, SV_TOLD_KINDS } sv_told;
+
 typedef struct sv_counts {
     uint64_t hits, misses, coalesced, loads, failures, evictions;
+    uint64_t told[SV_TOLD_KINDS];
 } sv_counts;
 
 typedef struct sv_store {

@@ -134,6 +134,8 @@ int sv_store_invalidate_tags(PyObject *owner, sv_store *store, PyObject *tags, i
         return SV_RAISED;
     SV_LOCK(owner)
     status = sv_tags_invalidate(&ledger->tags, tags, soft, now, sv_store_oldest_load(store));
+    if (status == SV_OK)
+        sv_fences_tags(ledger->fences, tags);
     if (status == SV_OK && ledger->tagged != NULL)
         ledger->unswept = store->slab.used;
     if (status == SV_OK)

@@ -292,6 +292,7 @@ static PyObject *cache_popitem(PyObject *self, PyObject *nothing)
         if (state == SV_FRESH) {
             key = Py_NewRef((PyObject *)store->slab.boxes[handle].key);
             value = Py_NewRef((PyObject *)store->slab.boxes[handle].value);
+            sv_fences_key(store->ledger->fences, store->slab.boxes[handle].hash);
         }
         sv_store_take_victim(store, handle, state == SV_FRESH ? SV_DELETED : state == SV_WRONG ? SV_INVALIDATED : SV_EXPIRED);
     }
@@ -414,11 +415,13 @@ static PyObject *cache_counts(PyObject *self, PyObject *nothing)
     maxsize = store->maxsize;
     maxweight = store->ledger->maxweight;
     SV_UNLOCK()
-    return Py_BuildValue("{sKsKsKsKsKsK sKsKsKsKsKsK snsKsNsN}", "hits", counts.hits, "stale_hits", stale_hits, "misses",
-                         counts.misses, "coalesced", counts.coalesced, "loads", counts.loads, "failures", counts.failures,
-                         "evicted", gone[SV_EVICTED], "expired", gone[SV_EXPIRED], "replaced", gone[SV_REPLACED],
-                         "deleted", gone[SV_DELETED], "invalidated", gone[SV_INVALIDATED], "cleared", gone[SV_CLEARED],
-                         "currsize", current, "weight", weight, "maxsize", bound_object(maxsize), "maxweight",
+    return Py_BuildValue("{sKsKsKsKsKsK sKsKsKsKsKsK sKsKsKsK snsKsNsN}", "hits", counts.hits, "stale_hits", stale_hits,
+                         "misses", counts.misses, "coalesced", counts.coalesced, "loads", counts.loads, "failures",
+                         counts.failures, "evicted", gone[SV_EVICTED], "expired", gone[SV_EXPIRED], "replaced",
+                         gone[SV_REPLACED], "deleted", gone[SV_DELETED], "invalidated", gone[SV_INVALIDATED], "cleared",
+                         gone[SV_CLEARED], "early", counts.told[SV_TOLD_EARLY], "queued", counts.told[SV_TOLD_QUEUED],
+                         "refused", counts.told[SV_TOLD_REFUSED], "shared", counts.told[SV_TOLD_SHARED], "currsize",
+                         current, "weight", weight, "maxsize", bound_object(maxsize), "maxweight",
                          bound_object(maxweight));
 }
 

@@ -17,7 +17,14 @@ Level 2, a cache for an application:
     LoadTimeout, SnapshotError, SamovarError
                         what no argument could have prevented
 
-And words for both:
+Level 4, one works, the crowd waits:
+
+    SingleFlight        concurrent calls for one key become one, and nothing is kept; FlightCounts: what it counted
+    FileLease           one load of a key over the processes of a host, without a server
+    OriginBudget        how many loads may run at once, over any number of caches; BudgetStats: what it counted
+    OriginBusy          a load that got no place there, and when to ask again
+
+And words for all:
 
     Freshness           how long a result is good, when it is renewed, when it may be served stale
     Stats               what a cache counts about itself
@@ -30,25 +37,32 @@ from functools import _CacheInfo
 from . import _core
 from ._base.clock import ManualClock
 from ._base.counters import Stats
-from ._base.errors import LoadTimeout, SamovarError, SnapshotError
+from ._base.errors import LoadTimeout, OriginBusy, SamovarError, SnapshotError
 from ._base.freshness import Freshness
 from ._version import __version__
 from .app import Cache, LoadContext, cached
 from .app.replay import Replayed, replay
 from .app.steering import renew as _renew, steer as _steer, tags_of as _tags_of
+from .herd import BudgetStats, FileLease, FlightCounts, OriginBudget, SingleFlight
 from .memo import cache, cached_method, lru_cache, memoize
 from .memo.coroutine import load as _load, refresh as _refresh
 from .memo.method import BoundMemo as _BoundMemo
 from .memo.options import unhashable as _unhashable
 
 __all__ = [
+    "BudgetStats",
     "Cache",
+    "FileLease",
+    "FlightCounts",
     "Freshness",
     "LoadContext",
     "LoadTimeout",
     "ManualClock",
+    "OriginBudget",
+    "OriginBusy",
     "Replayed",
     "SamovarError",
+    "SingleFlight",
     "SnapshotError",
     "Stats",
     "__version__",

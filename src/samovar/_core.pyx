@@ -48,6 +48,14 @@ cdef extern from "object/cache.h":
         sv_store store
     const char *sv_cache_check(PyObject *cache)
     int sv_cache_adopt(object type) except -3
+cdef extern from "object/single.h":
+    int sv_single_setup() except -3
+    PyTypeObject *sv_single_type
+    PyTypeObject *sv_lone_type
+    PyObject *sv_inside
+    ctypedef struct sv_single:
+        sv_store store
+    const char *sv_single_check(PyObject *single)
 cdef extern from "Python.h":
     void Py_INCREF(object)
 
@@ -58,12 +66,16 @@ sv_memo_setup()
 sv_memoized_setup()
 sv_method_setup()
 sv_cache_setup()
+sv_single_setup()
 
 Ready = <object>sv_ready_type
 Memo = <object>sv_memo_type
 Memoized = <object>sv_memoized_type
 MethodMemo = <object>sv_method_type
 CacheCore = <object>sv_cache_type
+SingleCore = <object>sv_single_type
+Lone = <object>sv_lone_type
+inside = <object>sv_inside  # the flights whose bodies this code is in: _base/flight.py
 HIT, LEAD, FOLLOW, REENTER = range(4)  # what a caller that joins a load is to do: object/protocol.h
 
 
@@ -121,13 +133,15 @@ def adopted(cls):
 cdef sv_store *store_of(memo) except NULL:
     if isinstance(memo, CacheCore):
         return &(<sv_cache *><PyObject *>memo).store
+    if isinstance(memo, SingleCore):
+        return &(<sv_single *><PyObject *>memo).store
     if not isinstance(memo, Memo):
         raise TypeError(f"memo must be a memoized function or a cache, not {type(memo).__name__}")
     return &(<sv_memo *><PyObject *>memo).store
 
 
 def check(memo):
-    """Validate the whole native structure behind a memoized function or a cached method.
+    """Validate the whole native structure behind a memoized function, a cached method, a cache or a single flight.
 
     Returns True; raises AssertionError with what is wrong. O(n). For tests.
     """
@@ -136,6 +150,8 @@ def check(memo):
         wrong = sv_method_check(<PyObject *>memo)
     elif isinstance(memo, CacheCore):
         wrong = sv_cache_check(<PyObject *>memo)
+    elif isinstance(memo, SingleCore):
+        wrong = sv_single_check(<PyObject *>memo)
     else:
         store_of(memo)
         wrong = sv_memo_check(<PyObject *>memo)

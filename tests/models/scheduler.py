@@ -15,10 +15,11 @@ from typing import NamedTuple
 
 from samovar import _core
 from samovar._base import flight
+from samovar._base.errors import OriginBusy
 from samovar._base.flight import ENDED, FLYING, TIMED_OUT, Waiter
 from samovar._base.missing import MISSING
 from samovar.app import protocol
-from samovar.app.protocol import BEGIN, CALL, PASS, SPAWN, VALUE, WAIT, Ask
+from samovar.app.protocol import BEGIN, CALL, ENTER, PASS, SPAWN, VALUE, WAIT, Ask
 from twins.cache import LEAD, CacheCore
 
 
@@ -50,11 +51,42 @@ class Clock:
 class Bell(Waiter):
     def __init__(self, actor):
         super().__init__(tuple(actor.inside), actor.number)
+        self.gates = {place.gate for place in actor.places if not place.left}
         self.rung = False
+        self.place = None
         self.may_time_out = False
 
     def wake(self, here):
         self.rung = True
+
+
+class Room:
+    """A gate as an obviously right one would be: so many places, a queue, a load within a load on its parent's place."""
+
+    def __init__(self, places, patient=True):
+        self.free, self.patient, self.queue = places, patient, []
+
+    def leave_later(self, place):
+        if place.left:
+            return
+        place.left = True
+        if place.parent is not None:
+            place.parent.lent = False
+        elif self.queue:
+            bell = self.queue.pop(0)
+            bell.place = Permit(self, None, True)
+            bell.wake(None)
+        else:
+            self.free += 1
+
+
+class Permit:
+    def __init__(self, gate, parent, waited):
+        self.gate, self.parent, self.waited = gate, parent, waited
+        self.left = self.lent = False
+
+    def leave(self, error=None):
+        self.gate.leave_later(self)
 
 
 class Log:
@@ -76,6 +108,7 @@ class Actor:
         self.world, self.name, self.steps = world, name, steps
         self.number = next(_numbers)  # what its thread would be called; no two runs share one
         self.log, self.inside, self.flights = Log(), [], []
+        self.places = []
         self.bell = None
         self.over = False
         self.stepped = 0
@@ -184,12 +217,14 @@ def plain(value, age):
 class World:
     """One run of a scenario."""
 
-    def __init__(self, make_core=CacheCore, *, maxsize=None, fresh=None, ask=Ask, one=None, inline=False, full=False):
+    def __init__(self, make_core=CacheCore, *, maxsize=None, fresh=None, ask=Ask, one=None, inline=False, full=False, gate=None):
         self.clock = Clock()
         self.inner = make_core(maxsize, None, None, "lru", fresh, self.clock, None, False)
         self.core = Watched(self, self.inner)
         self.fresh, self.ask_class, self.inline, self.full = fresh, ask, inline, full
         self.one = one or protocol.one
+        self.gate = gate and gate()
+        self.places = self.gate and self.gate.free
         self.actors, self.acting, self.step = [], None, 0
         self.flights = {}
         self.versions = defaultdict(int)
@@ -230,7 +265,8 @@ class World:
                             for flight, name in self.flights.values())
         actors = tuple((actor.name, actor.stepped, actor.may_step(), len(actor.inside), actor.log.told)
                        for actor in self.actors)
-        return (self.clock.now, entries, loads, flights, frozenset(actors), core.tag_clock, tuple(core.hard.items()),
+        room = self.gate and (self.gate.free, tuple(bell.rung for bell in self.gate.queue))
+        return (room, self.clock.now, entries, loads, flights, frozenset(actors), core.tag_clock, tuple(core.hard.items()),
                 tuple(core.soft.items()), tuple(self.versions.items()), frozenset(self.eras.items()),
                 frozenset(self.softs.items()), frozenset(self.failing))
 
@@ -268,6 +304,7 @@ class World:
     def ask(self, actor, keys, how, fresh, tags, words):
         ask = self.ask_class(self.core, thread=actor.number, fresh=fresh, tags=tags,
                              **words)
+        ask.gate = self.gate
         if how == "many":
             return (yield from self.play(actor, ask, protocol.many(ask, keys)))
         steps = {"one": self.one, "anew": protocol.anew}[how]
@@ -287,6 +324,8 @@ class World:
                         told = yield from self.wait(actor, *about)
                     elif what == CALL:
                         told = yield from self.call(actor, about)
+                    elif what == ENTER:
+                        told = yield from self.enter(actor, about)
                     elif what == SPAWN and self.full:
                         told = False
                     elif what == BEGIN and self.inline:
@@ -298,8 +337,9 @@ class World:
                             load.flight.thread = 0
                         self.add(f"{actor.name}.{actor.log.count}", lambda new: self.work(new, ask, about))
                         told = True
-                    actor.log.append((what, told if isinstance(told, int | None) else tuple(told)))
-                except OriginFails as error:
+                    actor.log.append((what, told if isinstance(told, int | None) else
+                                      told.waited if isinstance(told, Permit) else tuple(told)))
+                except (OriginFails, OriginBusy) as error:
                     actor.log.append((what, "failed"))
                     request = steps.throw(error)
                 else:
@@ -314,6 +354,31 @@ class World:
         actor.inside.extend(flights)
         yield from self.play(actor, ask, protocol.work(ask, loads))
         del actor.inside[-len(flights):]
+
+    def enter(self, actor, waits):
+        """A place at the origin, as the room gives it."""
+        room = self.gate
+        for place in actor.places:
+            if not place.left and not place.lent:
+                place.lent = True
+                return self.seat(actor, Permit(room, place, False))
+        if room.free and not room.queue:
+            room.free -= 1
+            return self.seat(actor, Permit(room, None, False))
+        if not waits:
+            raise OriginBusy("busy", waited=False)
+        bell = Bell(actor)
+        bell.may_time_out = not room.patient
+        room.queue.append(bell)
+        yield bell
+        if not bell.rung:
+            room.queue.remove(bell)
+            raise OriginBusy("late")
+        return self.seat(actor, bell.place)
+
+    def seat(self, actor, place):
+        actor.places.append(place)
+        return place
 
     def wait(self, actor, flight, limit_s):
         bell = Bell(actor)
@@ -334,6 +399,7 @@ class World:
             if one in self.calling:
                 raise Broken(f"two loads of {one[0]!r} at a time")
         self.calling.extend(mine)
+        self.check_room(actor)
         values = []
         try:
             for load in loads:
@@ -349,6 +415,16 @@ class World:
         if fails:
             raise OriginFails
         return values
+
+    def check_room(self, actor):
+        """Who calls the origin holds a place, and no more do than there are."""
+        if self.gate is None:
+            return
+        if not any(not place.left and not place.lent for place in actor.places):
+            raise Broken(f"{actor.name} calls the origin without a place")
+        seated = [place for one in self.actors for place in one.places if place.parent is None and not place.left]
+        if len(seated) > self.places:
+            raise Broken("more loads than places")
 
     def acts(self, name, *acts):
         """An actor that does one thing after another."""
@@ -424,6 +500,8 @@ class World:
         stuck = [actor.name for actor in self.actors if not actor.over]
         if stuck:
             raise Broken(f"nobody wakes {', '.join(stuck)}")
+        if self.gate is not None and (self.gate.queue or self.gate.free != self.places):
+            raise Broken(f"{self.gate.free} places are free in the end")
         if self.inner.loads or self.inner.flying:
             raise Broken("a load was never ended")
         flying = [name for flight, name in self.flights.values() if flight.state == FLYING and flight.number]

@@ -5,7 +5,8 @@ import re
 import samovar
 
 NAMES = ["lru_cache", "cache", "memoize", "cached_method", "Cache", "cached", "Freshness", "LoadContext", "ManualClock",
-         "Stats", "LoadTimeout", "SamovarError", "SnapshotError"]
+         "Stats", "LoadTimeout", "SamovarError", "SnapshotError", "SingleFlight", "FlightCounts", "FileLease",
+         "OriginBudget", "OriginBusy", "BudgetStats"]
 
 
 def test_package_names_what_it_offers():

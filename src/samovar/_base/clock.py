@@ -4,8 +4,10 @@ Three clocks, never mixed: a cache's own (`cache._now()`, for deadlines), the wa
 and the stopwatch (for what a load costs). `ManualClock` takes the place of a cache's own.
 """
 
+import os
 import threading
 import time
+from functools import cache
 
 from .freshness import Duration, seconds
 
@@ -18,6 +20,23 @@ def wall() -> float:
 def stopwatch() -> float:
     """Seconds from an arbitrary start, never backwards: the difference of two readings is what passed between."""
     return time.perf_counter()
+
+
+def pause(seconds: float) -> None:
+    """Let this thread sleep so long."""
+    time.sleep(seconds)
+
+
+@cache
+def era() -> str:
+    """Which run of which machine the stopwatch counts in: only where this is equal may two processes compare theirs.
+    Linux says it; elsewhere it is empty, and the wall clock must tell a restart."""
+    try:
+        with open("/proc/sys/kernel/random/boot_id", "rb") as file:
+            boot = file.read().strip().decode()
+        return f"{boot} {os.readlink('/proc/self/ns/time')}"  # a time namespace has a stopwatch of its own
+    except (OSError, ValueError):
+        return ""
 
 
 class ManualClock:

@@ -39,6 +39,10 @@ class Stats:
     expired, replaced, deleted, invalidated, cleared: entries that left because their time was over, a new value took
         their place, their key was deleted, one of their tags was invalidated, the whole cache was cleared.
 
+    early: loads begun before their entry's end, so that nobody meets it expired.
+    queued: loads that waited for a place at the origin; refused: those that got none.
+    shared: loads that another process's result answered, so that the function was not called.
+
     And a `Cache` alone:
 
     weight: what the entries stored now weigh together; maxweight: the most that they may, None when there is no bound.
@@ -63,6 +67,10 @@ class Stats:
     deleted: int = 0
     invalidated: int = 0
     cleared: int = 0
+    early: int = 0
+    queued: int = 0
+    refused: int = 0
+    shared: int = 0
     weight: int = 0
     maxweight: int | None = None
     load_latency: Latency = Latency()

@@ -12,6 +12,26 @@ class LoadTimeout(SamovarError, TimeoutError):
     """A load took longer than its caller would wait; it goes on in the background, and its value will be stored."""
 
 
+class OriginBusy(SamovarError, RuntimeError):
+    """The origin has all the work that it may have, or fails: the load was not begun, and nothing is stored.
+
+    retry_after: seconds after which another try may succeed, as far as can be told.
+    waited: whether the load stood in the queue for a place; False: it was turned away at once.
+    """
+
+    def __init__(self, message: str, retry_after: float = 0.0, *, waited: bool = True) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+        self.waited = waited
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _busy, (self.args[0], self.retry_after, self.waited)
+
+
+def _busy(message: str, retry_after: float, waited: bool) -> OriginBusy:
+    return OriginBusy(message, retry_after, waited=waited)
+
+
 class SnapshotError(SamovarError, ValueError):
     """A snapshot cannot be written, or a file is damaged or is not a snapshot; the cache is as it was before."""
 

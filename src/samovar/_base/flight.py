@@ -20,6 +20,7 @@ import threading
 from contextvars import ContextVar
 from typing import Any
 
+from .._core import Lone, inside as _inside
 from .clock import stopwatch
 
 FLYING, LANDED, FAILED, ABANDONED = range(4)  # a flight's states
@@ -28,7 +29,6 @@ SOME_THREAD = 0  # a flight that a thread will run; which, it says when it start
 _LOOK_AGAIN_S = 0.5  # how often a waiter elsewhere looks whether the leading loop still lives
 
 _tower = threading.RLock()  # re-entrant: a finalizer or a signal handler may come at any time, and ask for a key
-_inside: ContextVar["tuple[Flight, ...]"] = ContextVar("samovar_inside", default=())
 _blocked: "dict[int, dict[Waiter, Flight]]" = {}  # what each thread sleeps for
 _forks = 0
 
@@ -55,6 +55,12 @@ def running_loop() -> asyncio.AbstractEventLoop | None:
 def outside() -> None:
     """Make this context one that is in no body: for work that starts here and that nobody here waits for."""
     _inside.set(())
+    places.set(())
+
+
+# The places at origins that this context holds (herd/budget.py): a load within a load goes on its parent's, and never
+# waits for one who waits for that.
+places: "ContextVar[tuple[Any, ...]]" = ContextVar("samovar_places", default=())
 
 
 def is_inside() -> bool:
@@ -62,13 +68,29 @@ def is_inside() -> bool:
     return any(flight.state == FLYING for flight in _inside.get())
 
 
+def whole(lone: Lone) -> "Flight | None":
+    """The flight of a load that nobody waited for until now; None: it has ended."""
+    return lone.become(Flight(None, None, lone.thread))
+
+
+def _around() -> "tuple[Flight, ...]":
+    """The flights whose bodies this code is in, each fit to draw an edge from."""
+    inside = _inside.get()
+    for one in inside:
+        if type(one) is Lone:
+            flights = [whole(each) if type(each) is Lone else each for each in inside]
+            return tuple(flight for flight in flights if flight is not None)
+    return inside
+
+
 class Waiter:
     """One who waits: in the bodies of which flights, which thread it blocks (None: none), and how it is woken."""
 
-    __slots__ = ("edge", "inside", "thread")
+    __slots__ = ("edge", "gates", "inside", "thread")
 
     def __init__(self, inside: "tuple[Flight, ...]", thread: int | None) -> None:
         self.inside = inside
+        self.gates = {place.gate for place in held} if (held := places.get()) else ()
         self.thread = thread
         self.edge: Flight | None = None  # the flight whose body waits
 
@@ -83,7 +105,7 @@ class _Sleeper(Waiter):
     __slots__ = ("bell",)
 
     def __init__(self) -> None:
-        super().__init__(_inside.get(), threading.get_ident())
+        super().__init__(_around(), threading.get_ident())
         self.bell = threading.Lock()
         self.bell.acquire()
 
@@ -97,7 +119,7 @@ class _Dreamer(Waiter):
     __slots__ = ("future", "loop")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        super().__init__(_inside.get(), None)
+        super().__init__(_around(), None)
         self.loop = loop
         self.future: asyncio.Future[None] = loop.create_future()
 
@@ -116,12 +138,13 @@ class _Dreamer(Waiter):
 class Flight:
     """A load that runs: where, its outcome, who waits for it, and what its body waits for.
 
-    store: what keeps it; its `_abandon(number, flight)` is called when nobody may join any more.
+    store: what keeps it; its `_abandon(number, flight)` is called when nobody may join any more. None for one that only
+        its thread ends.
     loop: the event loop whose task runs the load; None when a thread does.
     thread: the thread that runs the load or its loop; SOME_THREAD, or None when nobody knows who drives it.
     """
 
-    __slots__ = ("error", "forks", "held", "loop", "number", "queued", "stamp", "state", "store", "tags", "task",
+    __slots__ = ("error", "forks", "gate", "held", "loop", "number", "queued", "stamp", "state", "store", "tags", "task",
                  "thread", "traceback", "value", "waiters", "waits_for")
 
     def __init__(self, store: Any, loop: asyncio.AbstractEventLoop | None, thread: int | None) -> None:
@@ -139,6 +162,7 @@ class Flight:
         self.task: asyncio.Task[Any] | None = None
         self.held = False  # the work goes on though nobody waits
         self.queued = False  # the work waits for a thread
+        self.gate: Any = None  # the work waits for a place there
         self.waiters: dict[Waiter, None] = {}
         self.waits_for: dict[Waiter, Flight] = {}
 
@@ -283,7 +307,7 @@ class Flight:
                 self.loop.call_soon_threadsafe(self.task.cancel)
 
     def _closes_circle_locked(self, waiter: Waiter) -> bool:
-        if not waiter.inside and waiter.thread is None:
+        if not waiter.inside and waiter.thread is None and not waiter.gates:
             return False
         inside = [flight for flight in waiter.inside if flight.state == FLYING]
         seen: set[Flight] = set()
@@ -295,6 +319,8 @@ class Flight:
             if flight in inside or (flight.thread is not None and flight.thread == waiter.thread):
                 return True
             if flight.queued and inside:  # the thread it waits for may be one that waits for us
+                return True
+            if flight.gate is not None and flight.gate in waiter.gates:  # and so may the place
                 return True
             seen.add(flight)
             ahead.extend(flight.waits_for.values())

@@ -10,9 +10,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMappin
 from types import EllipsisType
 from typing import Any, NoReturn, TypeVar, overload
 
+from .._base.contracts import Gate, Lease, check_gate
 from .._base.counters import Latency, Stats
 from .._base.freshness import Duration, Freshness
 from .._base.missing import MISSING
+from .._base.turn import check_lease
 from .._core import adopted
 from . import options, snapshot
 from .loads import Loads
@@ -49,7 +51,11 @@ class Cache(Loads[K, V], MutableMapping[K, V]):
     on_remove: called with key, value and the cause for every entry that leaves: "evicted", "expired", "replaced",
         "deleted", "invalidated" or "cleared". No lock is held; what it raises goes to `sys.unraisablehook`.
     clock: called for the time in seconds, instead of the machine's monotonic clock; a `ManualClock` in tests.
-    name: what it is called in reports.
+    name: what it is called in reports, and by other processes.
+    lease: a `FileLease`: one load of a key at a time over the processes of a host. It needs a name, and keys that are
+        plain data; caches of the same name share their loads.
+    budget: an `OriginBudget`: how many loads may run at once, over all the caches that share it. Over it, what is stale is
+        served where `fresh` lets it be; else a load waits for its turn, and OriginBusy says when to come again.
     timed_hits: measure how long hits take, for `stats().hit_latency`. It costs more than a hit does.
 
     Raises TypeError or ValueError that names the argument when one of these is not what it must be.
@@ -77,6 +83,8 @@ class Cache(Loads[K, V], MutableMapping[K, V]):
         clock: Callable[[], float] | None = None,
         name: str | None = None,
         timed_hits: bool = False,
+        lease: Lease | None = None,
+        budget: Gate | None = None,
     ) -> None:
         weightbound = options.bound("Cache", "maxweight", maxweight)
         if isinstance(maxsize, EllipsisType):
@@ -94,11 +102,15 @@ class Cache(Loads[K, V], MutableMapping[K, V]):
         self._loader = loader
         self._name = options.name("Cache", name)
         self._timed_hits = options.flag("Cache", "timed_hits", timed_hits)
+        self._gate = check_gate("Cache", budget)
+        self._leasing = check_lease("Cache", lease, self._name, 'Cache(name="...")')
         self._functions: dict[str, object] = {}  # what `cached` calls the functions that share this cache
         super().__init__(
             sizebound, weightbound, weigher, self._rule, self._fresh, clock, on_remove,
             self._timed_hits,
         )
+        if self._leasing is not None:
+            self._watch_fences()
 
     # -------------------------------------------------------------- what it is
 

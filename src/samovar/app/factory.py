@@ -11,6 +11,7 @@ from types import FunctionType, MethodType
 from typing import Any, NoReturn, Protocol
 
 from .._base.missing import MISSING
+from .._base.turn import Lessee
 from ..memo.options import is_async
 from .context import LoadContext
 
@@ -24,7 +25,20 @@ class _Loaded(Protocol):
     def context(self) -> LoadContext: ...
 
 
-class Single:
+class Kept:
+    """Keys that are what they seem, and values that are stored as they are."""
+
+    def named(self, key: Hashable) -> Hashable:
+        return key
+
+    def plain(self, value: Any) -> Any:
+        return value
+
+    def adopted(self, value: Any) -> Any:
+        return value
+
+
+class Single(Kept):
     """A factory for one key: factory() or factory(context)."""
 
     def __init__(self, who: str, factory: Factory) -> None:
@@ -40,7 +54,7 @@ class Single:
         return [result]
 
 
-class Batch:
+class Batch(Kept):
     """A factory for several keys: factory(list of keys) gives a mapping."""
 
     def __init__(self, who: str, factory: Factory) -> None:
@@ -55,7 +69,7 @@ class Batch:
         return [result.get(load.key, MISSING) for load in loads]
 
 
-class Maker(Protocol):
+class Maker(Lessee, Protocol):
     """What makes the values of loads: `begin` calls the factory, `values` reads what came of it, once it is no awaitable."""
 
     @property

@@ -23,16 +23,19 @@ from .protocol import (
     ALONE,
     BEGIN,
     CALL,
+    ENTER,
     ERROR,
     FOLLOW,
     PASS,
     SPAWN,
+    TAKE,
     VALUE,
     WAIT,
     Ask,
     Load,
     Steps,
     anew,
+    compute,
     many,
     one,
     work,
@@ -80,6 +83,12 @@ class Blocking:
             return ENDED if flight.state != FLYING else flight.wait(limit_s)
         if request == CALL:
             return self.maker.values(about, self.call(about))
+        if request == TAKE:
+            assert self.ask.leasing is not None
+            return self.ask.leasing.take(self.maker, about)
+        if request == ENTER:
+            assert self.ask.gate is not None
+            return self.ask.gate.enter(waits=about)
         if request == SPAWN:
             return self.hand_over(about, 0.0, watched=False)
         assert request == BEGIN
@@ -148,7 +157,8 @@ def get_or_set(core: Any, key: Hashable, factory: Factory, *, fresh: Freshness |
     maker = Single("get_or_set", factory)
     ask = ask_blocking(core, fresh=fresh, tags=tags, weight=weight, gap=gap_of(fresh), with_stale=with_stale,
                        **_limits("get_or_set", soft_timeout, hard_timeout))
-    return _conclude(ask, maker, key, drive(one(ask, key), Blocking(ask, maker).perform))
+    driver = Blocking(ask, maker)
+    return _conclude(driver, key, drive(one(ask, key), driver.perform))
 
 
 def refresh(core: Any, key: Hashable, factory: Factory, *, fresh: Freshness | None = None,
@@ -157,18 +167,17 @@ def refresh(core: Any, key: Hashable, factory: Factory, *, fresh: Freshness | No
     check_factory("refresh", factory, awaits=False)
     maker = Single("refresh", factory)
     ask = ask_blocking(core, fresh=fresh, tags=tags, weight=weight, with_stale=False)
-    return _conclude(ask, maker, key, drive(anew(ask, key), Blocking(ask, maker).perform))
+    driver = Blocking(ask, maker)
+    return _conclude(driver, key, drive(anew(ask, key), driver.perform))
 
 
-def _conclude(ask: Ask, maker: Single, key: Hashable, verdict: tuple[int, Any]) -> Any:
+def _conclude(driver: Blocking, key: Hashable, verdict: tuple[int, Any]) -> Any:
     kind, thing = verdict
     if kind == VALUE:
         return thing
     if kind == ERROR:
         return thing.outcome()
-    loads = [alone(key)]
-    value: Any = maker.values(loads, Blocking(ask, maker).call(loads))[0]
-    return value
+    return drive(compute(driver.ask, [alone(key)]), driver.perform)[0]
 
 
 def alone(key: Hashable) -> Load:
@@ -191,8 +200,7 @@ def get_or_set_many(core: Any, keys: Iterable[Hashable], factory: Factory, *, fr
     driver = Blocking(ask, maker)
     answers, verdict = drive(many(ask, keys), driver.perform)
     if verdict is not None and verdict[0] == ALONE:
-        loads = verdict[1]
-        _fill(answers, loads, maker.values(loads, driver.call(loads)))
+        _fill(answers, verdict[1], drive(compute(ask, verdict[1]), driver.perform))
     return _complete(answers, verdict, default)
 
 
@@ -245,6 +253,16 @@ class Awaiting:
             return CIRCLE if loop is None else await flight.wait_async(limit_s)
         if request == CALL:
             return self.maker.values(about, await self.call(about))
+        if request == TAKE:
+            assert self.ask.leasing is not None
+            if loop is None:
+                return self.ask.leasing.take(self.maker, about, waits=False)
+            return await self.ask.leasing.atake(self.maker, about)
+        if request == ENTER:
+            assert self.ask.gate is not None
+            if loop is None:
+                return self.ask.gate.enter(waits=False)  # driven by hand: nobody could wake it
+            return await self.ask.gate.aenter(waits=about)
         if request == SPAWN:
             return loop is not None and self.hand_over(about, watched=False)
         assert request == BEGIN
@@ -327,9 +345,7 @@ async def _aconclude(driver: Awaiting, key: Hashable, verdict: tuple[int, Any]) 
         return thing
     if kind == ERROR:
         return thing.outcome()
-    loads = [alone(key)]
-    value: Any = driver.maker.values(loads, await driver.call(loads))[0]
-    return value
+    return (await adrive(compute(driver.ask, [alone(key)]), driver.perform))[0]
 
 
 async def aget_or_set_many(core: Any, keys: Iterable[Hashable], factory: Factory, *, fresh: Freshness | None = None,
@@ -342,7 +358,6 @@ async def aget_or_set_many(core: Any, keys: Iterable[Hashable], factory: Factory
     driver = Awaiting(ask, maker, awaits)
     answers, verdict = await adrive(many(ask, keys), driver.perform)
     if verdict is not None and verdict[0] == ALONE:
-        loads = verdict[1]
-        _fill(answers, loads, maker.values(loads, await driver.call(loads)))
+        _fill(answers, verdict[1], await adrive(compute(ask, verdict[1]), driver.perform))
     return _complete(answers, verdict, default)
 

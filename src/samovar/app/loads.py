@@ -9,8 +9,10 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from functools import partial
 from typing import Any, TypeAlias, TypedDict, TypeVar, Unpack
 
+from .._base.contracts import Gate
 from .._base.freshness import Duration, Freshness
 from .._base.missing import MISSING
+from .._base.turn import Leasing
 from .._core import CacheCore
 from . import loading, options, warming
 from .warming import Warmed
@@ -38,8 +40,10 @@ class Loads(CacheCore[K, V]):
     """A cache that loads. A factory or loader that must be given one argument more gets the context of its load: there
     it says ttl, tags and weight from its own result, that nothing changed, or that nothing is to be stored."""
 
-    __slots__ = ("_fresh", "_loader")
+    __slots__ = ("_fresh", "_gate", "_leasing", "_loader")
     _fresh: Freshness | None
+    _gate: Gate | None
+    _leasing: Leasing | None
     _loader: Callable[..., Any] | None
 
     # -------------------------------------------------------------- one key

@@ -8,6 +8,9 @@ tests drive them step by step, in every order.
     PASS      None             nothing: here another may step between two atomic verbs
     BEGIN     loads            whether the loads run, or ran: their `work` is driven by somebody
     SPAWN     loads            whether their `work` is driven in the background
+    TAKE      loads            their turn at the lease (_base/turn.py), which others may have before
+    ENTER     whether it may   a place at the origin (_base/contracts.py, Gate), or it raises OriginBusy
+              wait for one
     CALL      loads            the values, one for each load, MISSING for what the factory left out; or it raises
     WAIT      flight, seconds  ENDED, TIMED_OUT, CIRCLE or LOST (_base/flight.py)
 
@@ -20,14 +23,16 @@ from collections.abc import Generator, Hashable, Iterable
 from typing import Any
 
 from .._base.clock import stopwatch
-from .._base.errors import LoadTimeout
+from .._base.contracts import Gate, Permit
+from .._base.errors import LoadTimeout, OriginBusy
 from .._base.flight import ABANDONED, CIRCLE, ENDED, FAILED, FLYING, LOST, TIMED_OUT, Flight
 from .._base.freshness import Freshness
 from .._base.missing import MISSING
+from .._base.turn import Kept, Leasing, Turn
 from .context import LoadContext
 
 HIT, LEAD, FOLLOW, REENTER = range(4)  # what the store's _join says
-PASS, BEGIN, SPAWN, CALL, WAIT = range(5)
+PASS, BEGIN, SPAWN, CALL, WAIT, TAKE, ENTER = range(7)
 VALUE, ERROR, AGAIN, ALONE, LEFT_OUT = range(5)  # verdicts
 
 Request = tuple[int, Any]
@@ -42,10 +47,12 @@ class Ask:
     may be served.
     loop, thread: where its loads would run (see Flight).
     gap: XFetch's, see app/early.py. queues: whether its factory may have to wait for a thread.
+    leasing: the store's lease, or None. since: another process's load must have begun after this to be as good as one's
+    own. gate: the origin's budget, or None.
     """
 
-    __slots__ = ("core", "fresh", "gap", "hard_s", "loop", "queues", "serving", "sie", "soft_s", "started", "swr",
-                 "tags", "thread", "weight")
+    __slots__ = ("core", "fresh", "gap", "gate", "hard_s", "leasing", "loop", "queues", "serving", "sie", "since", "soft_s",
+                 "started", "swr", "tags", "thread", "weight")
 
     def __init__(self, core: Any, *, loop: Any = None, thread: int | None = None,
                  fresh: Freshness | None = None, tags: tuple[str, ...] | None = None, weight: int | None = None,
@@ -54,6 +61,9 @@ class Ask:
         self.core = core
         self.loop, self.thread, self.queues = loop, thread, queues
         self.fresh, self.tags, self.weight, self.gap = fresh, tags, weight, gap
+        self.leasing: Leasing | None = getattr(core, "_leasing", None)
+        self.gate: Gate | None = getattr(core, "_gate", None)
+        self.since = -math.inf
         self.soft_s, self.hard_s = soft_s, hard_s
         self.started = 0.0 if soft_s is None and hard_s is None else stopwatch()
         if fresh is not None and not with_stale and fresh.keep:
@@ -65,6 +75,7 @@ class Ask:
     def flight(self) -> Flight:
         flight = Flight(self.core, self.loop, self.thread)
         flight.queued = self.queues
+        flight.gate = self.gate
         return flight
 
     def is_over(self, limit_s: float | None) -> bool:
@@ -165,8 +176,8 @@ def one(ask: Ask, key: Hashable) -> Generator[Request, Any, Verdict]:
         if load.role == HIT:
             return VALUE, load.value
         if _is_served_stale(ask, load):
-            if load.role == LEAD:
-                yield from _try(SPAWN, ask, [load])
+            if load.role == LEAD and (yield from _try(SPAWN, ask, [load])) and load.age < 0:
+                ask.core._tally("early", 1)
             return VALUE, load.value
         verdict = yield from _wait(ask, load)
         if verdict[0] != AGAIN:
@@ -176,6 +187,8 @@ def one(ask: Ask, key: Hashable) -> Generator[Request, Any, Verdict]:
 
 def anew(ask: Ask, key: Hashable) -> Generator[Request, Any, Verdict]:
     """A refresh: load whatever is stored."""
+    if ask.leasing is not None:
+        ask.since = stopwatch()
     while True:
         load = lead(ask, key)
         verdict = yield from _wait(ask, load)
@@ -211,8 +224,8 @@ def many(ask: Ask, keys: Iterable[Hashable]) -> Generator[Request, Any, tuple[di
                 load.drop(ask)
             raise
         renewed = [load for load in led if load not in waiting]
-        if renewed:
-            yield from _try(SPAWN, ask, renewed)
+        if renewed and (yield from _try(SPAWN, ask, renewed)):
+            ask.core._tally("early", sum(load.age < 0 for load in renewed))
         begun = [load for load in led if load in waiting]
         if begun:
             yield from _try(BEGIN, ask, begun)
@@ -273,8 +286,12 @@ def _end(ask: Ask, load: Load) -> Generator[Request, Any, Verdict]:
         return AGAIN, None
     assert told == ENDED
     if flight.state == FAILED:
-        if ask.sie and load.serves(ask.sie, ask.core._now()):
+        window = max(ask.swr, ask.sie) if isinstance(flight.error, OriginBusy) else ask.sie
+        if window and load.serves(window, ask.core._now()):
             return VALUE, load.value
+        if isinstance(flight.error, OriginBusy) and load.role != LEAD and not flight.error.waited:
+            yield PASS, None  # it was turned away for one who had something to serve
+            return AGAIN, None
         return ERROR, flight
     if load.role != LEAD:
         yield PASS, None
@@ -299,47 +316,137 @@ def _timed_out(ask: Ask, load: Load) -> Generator[Request, Any, Verdict]:
 # ------------------------------------------------------------------ one who works
 
 def work(ask: Ask, loads: list[Load]) -> Generator[Request, Any, None]:
-    """Call the factory and end the loads, whatever happens."""
-    core, begun = ask.core, stopwatch()
+    """Call the factory and end the loads, whatever happens. With a lease: in turn with other processes, and only for
+    what none of them handed over."""
+    core, turn, left = ask.core, None, loads
+    permit: Permit | None = None
     try:
         try:
-            values = yield CALL, loads
+            if ask.leasing is not None:
+                turn = yield TAKE, loads
+                left = yield from _take_over(ask, turn, loads)
+            begun = stopwatch()
+            if left and ask.gate is not None:
+                permit = yield from _enter(ask, left)
+                begun = stopwatch()
+            values = (yield CALL, left) if left else []
         except Exception as error:
-            for load in loads:
-                core._drop(load.number, load.flight, True)
+            _left(permit, error)
+            for load in left:
+                core._drop(load.number, load.flight, not isinstance(error, OriginBusy))
                 yield PASS, None
                 load.flight.fail(error)
         except BaseException as error:  # cancelled, interrupted: that is not about the work
-            for load in loads:
+            _left(permit, error)
+            for load in left:
                 core._drop(load.number, load.flight, False)
                 load.flight.abandon(error)
             raise
         else:
-            cost_s = (stopwatch() - begun) / len(loads)
-            for load, value in zip(loads, values, strict=True):
-                yield from _settle(ask, load, value, cost_s)
+            cost_s = (stopwatch() - begun) / max(1, len(left))
+            _left(permit, None)
+            for load, value in zip(left, values, strict=True):
+                kept = yield from _settle(ask, load, value, cost_s)
+                if turn is not None and kept is not None:
+                    turn.offer(load, value, kept, begun, cost_s)
     finally:
         for load in loads:
             if load.flight.state == FLYING:
                 load.drop(ask)
+        _left(permit, None)
+        if turn is not None:
+            turn.end()
 
 
-def _settle(ask: Ask, load: Load, value: Any, cost_s: float) -> Generator[Request, Any, None]:
-    core, flight = ask.core, load.flight
+def _left(permit: Permit | None, error: BaseException | None) -> None:
+    """Leave the origin."""
+    if permit is not None:
+        permit.leave(error)
+
+
+def _enter(ask: Ask, loads: list[Load]) -> Generator[Request, Any, Permit]:
+    """A place at the origin. Where everything that is asked for has an old value that may be served, nobody waits."""
+    now, window = ask.core._now(), max(ask.swr, ask.sie)
+    waits = not all(load.serves(window, now) for load in loads)
+    permit: Permit
+    try:
+        permit = yield ENTER, waits
+    except OriginBusy:
+        ask.core._tally("refused", 1)
+        raise
+    if permit.waited:
+        ask.core._tally("queued", 1)
+    for load in loads:
+        load.flight.gate = None
+    return permit
+
+
+def compute(ask: Ask, loads: list[Load]) -> Generator[Request, Any, list[Any]]:
+    """The values of loads that are nobody else's affair, and are not stored."""
+    permit: Permit | None = None
+    if ask.gate is not None:
+        try:
+            permit = yield ENTER, True
+        except OriginBusy:
+            ask.core._tally("refused", 1)
+            raise
+        if permit.waited:
+            ask.core._tally("queued", 1)
+    try:
+        values: list[Any] = yield CALL, loads
+    except BaseException as error:
+        _left(permit, error)
+        raise
+    _left(permit, None)
+    return values
+
+
+def _take_over(ask: Ask, turn: Turn, loads: list[Load]) -> Generator[Request, Any, list[Load]]:
+    """End those loads whose result another process handed over, and say which are left.
+
+    What invalidates while a load is led is seen by the store, as ever; what did before, here."""
+    left = []
+    for load in loads:
+        offer = turn.look(load, ask.since)
+        if offer is None or offer.begun <= ask.core._fenced_at(load.key, offer.tags):
+            left.append(load)
+        else:
+            ask.core._tally("shared", 1)
+            kept = True, offer.fresh, offer.tags, offer.weight
+            yield from _keep(ask, load, offer.value, kept, offer.cost_s)
+    return left
+
+
+def _settle(ask: Ask, load: Load, value: Any, cost_s: float) -> Generator[Request, Any, Kept | None]:
+    """How the result is stored; None when it is not."""
     if value is MISSING:
         load.left_out = True
         load.drop(ask)
-        return
+        return None
     try:
-        is_stored, fresh, tags, weight = load.said(ask, value)
+        kept = load.said(ask, value)
+    except Exception as error:
+        yield from _fail(ask, load, error)
+        return None
+    return (yield from _keep(ask, load, value, kept, cost_s))
+
+
+def _keep(ask: Ask, load: Load, value: Any, kept: Kept, cost_s: float) -> Generator[Request, Any, Kept | None]:
+    is_stored, fresh, tags, weight = kept
+    try:
         if is_stored:
-            core._settle(load.number, flight, value, fresh, tags, weight, cost_s)
+            is_stored = ask.core._settle(load.number, load.flight, value, fresh, tags, weight, cost_s)
         else:
-            core._drop(load.number, flight, False)
+            ask.core._drop(load.number, load.flight, False)
     except Exception as error:  # a weigher's, or what the store refuses: the load is not over yet
-        core._drop(load.number, flight, True)
-        yield PASS, None
-        flight.fail(error)
-    else:
-        yield PASS, None
-        flight.land(value, tags or ())
+        yield from _fail(ask, load, error)
+        return None
+    yield PASS, None
+    load.flight.land(value, tags or ())
+    return kept if is_stored else None
+
+
+def _fail(ask: Ask, load: Load, error: Exception) -> Generator[Request, Any, None]:
+    ask.core._drop(load.number, load.flight, True)
+    yield PASS, None
+    load.flight.fail(error)

@@ -9,18 +9,21 @@ it), and so is what a caller gets for it (`_answer`).
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
+from .._base.errors import OriginBusy
+from .._base.missing import MISSING
 from .loading import Awaiting, Blocking, adrive, alone, ask_async, ask_blocking, drive, gap_of
-from .protocol import ERROR, VALUE, Load, Verdict, anew, one
+from .protocol import ERROR, VALUE, Load, Verdict, anew, compute, one
 
 
 class _Call:
     """One call of a memoized function, as a maker of what is stored of its answer."""
 
-    __slots__ = ("args", "fn", "kwargs", "memo", "raised")
+    __slots__ = ("args", "fn", "kwargs", "made", "memo", "raised")
     who = "memoize"
 
     def __init__(self, memo: Any, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         self.memo, self.fn, self.args, self.kwargs = memo, fn, args, kwargs
+        self.made: Any = MISSING  # what the function returned
         self.raised: tuple[Any, BaseException, Any] | None = None  # this very call: what is stored, the error, where from
 
     @property
@@ -29,10 +32,12 @@ class _Call:
 
     def begin(self, loads: Sequence[Load]) -> list[Any]:
         try:
-            value = self.fn(*self.args, **self.kwargs)
+            self.made = self.fn(*self.args, **self.kwargs)
+        except OriginBusy:  # of a load within: not an answer
+            raise
         except self.memo._exceptions as error:
             return [self.remember(error)]
-        return [self.memo._form(value, False)]
+        return [self.memo._form(self.made, False)]
 
     def remember(self, error: BaseException) -> Any:
         where = error.__traceback__
@@ -54,16 +59,30 @@ class _Call:
     def values(self, loads: Sequence[Load], result: list[Any]) -> list[Any]:
         return result
 
+    def named(self, key: Hashable) -> Hashable:
+        """The arguments, keywords and their values, or what key= made of them; which type they are of, the names of
+        leases tell by themselves."""
+        return tuple(self.memo.cache_key(*self.args, **self.kwargs)[:3])
+
+    def plain(self, stored: Any) -> Any:
+        """The answer as the function gave it; what it raised is remembered in this process alone."""
+        return MISSING if self.raised is not None else self.made
+
+    def adopted(self, value: Any) -> Any:
+        return self.memo._form(value, False)
+
 
 class _AwaitedCall(_Call):
     __slots__ = ()
 
     async def begin(self, loads: Sequence[Load]) -> list[Any]:  # type: ignore[override]
         try:
-            value = await self.fn(*self.args, **self.kwargs)
+            self.made = await self.fn(*self.args, **self.kwargs)
+        except OriginBusy:
+            raise
         except self.memo._exceptions as error:
             return [self.remember(error)]
-        return [self.memo._form(value, False)]
+        return [self.memo._form(self.made, False)]
 
 
 def tags_of(memo: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[str, ...] | None:
@@ -96,7 +115,7 @@ def _steer(memo: Any, call: _Call, key: Hashable, steps: Callable[..., Any]) -> 
     if steps is anew:
         driver.ask.swr = driver.ask.sie = 0.0
     kind, thing = _judged(drive(steps(driver.ask, key), driver.perform))
-    return call.answer(thing if kind == VALUE else driver.call([alone(key)])[0])
+    return call.answer(thing if kind == VALUE else drive(compute(driver.ask, [alone(key)]), driver.perform)[0])
 
 
 async def _asteer(memo: Any, call: _AwaitedCall, key: Hashable, steps: Callable[..., Any]) -> Any:
@@ -104,7 +123,9 @@ async def _asteer(memo: Any, call: _AwaitedCall, key: Hashable, steps: Callable[
     if steps is anew:
         driver.ask.swr = driver.ask.sie = 0.0
     kind, thing = _judged(await adrive(steps(driver.ask, key), driver.perform))
-    return call.answer(thing if kind == VALUE else (await driver.call([alone(key)]))[0])
+    if kind != VALUE:
+        thing = (await adrive(compute(driver.ask, [alone(key)]), driver.perform))[0]
+    return call.answer(thing)
 
 
 def _judged(verdict: Verdict) -> Verdict:

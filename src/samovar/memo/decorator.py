@@ -4,8 +4,20 @@
 key make one call of the function), options, and the `cache_*` verbs on what it returns.
 """
 
+from .._base.contracts import check_gate
+from .._base.turn import check_lease
 from .._core import Memo, Memoized
-from .options import check_freshness, check_function, check_options, dress, is_async, needs_steering, texts
+from .options import (
+    check_freshness,
+    check_function,
+    check_name,
+    check_options,
+    dress,
+    is_async,
+    name_everywhere,
+    needs_steering,
+    texts,
+)
 
 
 def lru_cache(maxsize=128, typed=False):
@@ -72,7 +84,7 @@ class Steering:
 
 def memoize(
     fn=None, /, maxsize=128, typed=False, *, ttl=None, fresh=None, eviction="lru", key=None, tags=None, coalesce=True,
-    cache_exceptions=(), copy=None, clock=None
+    cache_exceptions=(), copy=None, clock=None, lease=None, name=None, budget=None
 ):
     """Remember the results of a function, `def` or `async def`; one call works, the crowd waits.
 
@@ -100,6 +112,11 @@ def memoize(
     cache_exceptions: an exception class, or a tuple of them, to remember like results and raise again on a hit.
     copy: called with the stored result for every caller, so that none can change what is stored; copy.deepcopy, say.
     clock: called for the time in seconds, instead of the machine's monotonic clock; a `ManualClock` in tests.
+    lease: a `FileLease`: one call of the function with the same arguments at a time over the processes of a host; the
+        arguments, or what `key` makes of them, must be plain data then.
+    name: what the function is called in all of them; left out, its module and qualified name, where other processes
+        have the same: not that of a lambda, of a function within a function, or of a program's main module.
+    budget: an `OriginBudget`: how many calls may run at once, over all the functions and caches that share it.
 
     What it returns has `cache_info()`, `cache_parameters()`, `cache_clear()` and `__wrapped__` as functools has, and
     `cache_stats()`, `cache_invalidate_tags(*tags, soft=False)`, and `cache_invalidate(*args, **kwargs)`,
@@ -107,7 +124,7 @@ def memoize(
     call they are about.
 
     Raises TypeError or ValueError that names the argument when one of these is not what it must be; ValueError for
-    coalesce=False where one call renews a result for all: with tags, early renewal or stale service.
+    coalesce=False where one call renews a result for all: with tags, early renewal, stale service, a lease or a budget.
 
     >>> @memoize(maxsize=1000)
     ... def area(width, height):
@@ -121,14 +138,25 @@ def memoize(
     """
     options = check_options("memoize", maxsize, typed, key, coalesce, cache_exceptions, copy)
     said, rule, marks, clock = check_freshness("memoize", ttl, fresh, eviction, tags, clock, coalesce)
+    check_name("memoize", lease, name, coalesce)
+    gate = check_gate("memoize", budget)
+    if gate is not None and not coalesce:
+        raise ValueError("memoize: coalesce must be True with a budget: one call works for all")
+    if (gate is not None or lease is not None) and options[0] == 0:
+        raise ValueError("memoize: maxsize must be 1 or more, or None, with a lease or a budget: with 0 nothing is shared")
 
     def decorate(fn):
         check_function("memoize", fn)
         awaited = is_async(fn)
-        memo = Memoized(fn, *options, awaited, said, rule, marks is not None, clock)
+        leasing = check_lease("memoize", lease, name or name_everywhere(fn), "memoize(name=...)")
+        steered = marks is not None or leasing is not None or gate is not None
+        memo = Memoized(fn, *options, awaited, said, rule, steered, clock)
         dress(memo, fn, awaited)  # first: fn may be a memo itself, and all its attributes are taken over
-        if marks is not None or needs_steering(said):
+        if steered or needs_steering(said):
             memo._steering = Steering(said, marks, awaited)
+            memo._leasing, memo._gate = leasing, gate
+        if leasing is not None:
+            memo._watch_fences()
         memo.cache_parameters = lambda: {"maxsize": options[0], "typed": typed}
         return memo
 

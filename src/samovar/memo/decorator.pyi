@@ -3,6 +3,7 @@
 from collections.abc import Callable, Coroutine, Hashable, Iterable
 from typing import Any, ParamSpec, Protocol, TypeAlias, TypeVar, overload, type_check_only
 
+from samovar._base.contracts import Gate, Lease
 from samovar._base.freshness import Duration, Freshness
 from samovar._core import AsyncMemoized, Memo, Memoized
 
@@ -38,6 +39,7 @@ def memoize(  # type: ignore[overload-overlap]  # pyright: ignore[reportOverlapp
     ttl: Duration | None = None, fresh: Freshness | None = None, eviction: str = "lru",
     key: Callable[_P, Hashable] | None = None, tags: _Tags | Callable[_P, _Tags] | None = None, coalesce: bool = True,
     cache_exceptions: _Errors = (), copy: Callable[[_R], _R] | None = None, clock: Callable[[], float] | None = None,
+    lease: Lease | None = None, name: str | None = None, budget: Gate | None = None,
 ) -> AsyncMemoized[_P, _R]: ...
 @overload
 def memoize(
@@ -46,6 +48,7 @@ def memoize(
     ttl: Duration | None = None, fresh: Freshness | None = None, eviction: str = "lru",
     key: Callable[_P, Hashable] | None = None, tags: _Tags | Callable[_P, _Tags] | None = None, coalesce: bool = True,
     cache_exceptions: _Errors = (), copy: Callable[[_R], _R] | None = None, clock: Callable[[], float] | None = None,
+    lease: Lease | None = None, name: str | None = None, budget: Gate | None = None,
 ) -> Memoized[_P, _R]: ...
 @overload
 def memoize(
@@ -54,6 +57,7 @@ def memoize(
     ttl: Duration | None = None, fresh: Freshness | None = None, eviction: str = "lru",
     key: Callable[..., Hashable] | None = None, tags: _Tags | Callable[..., _Tags] | None = None, coalesce: bool = True,
     cache_exceptions: _Errors = (), copy: Callable[[Any], Any] | None = None, clock: Callable[[], float] | None = None,
+    lease: Lease | None = None, name: str | None = None, budget: Gate | None = None,
 ) -> _MemoDecorator: ...
 
 class Steering:

@@ -7,6 +7,7 @@ import inspect
 import sys
 from collections.abc import Iterable
 from functools import update_wrapper
+from types import FunctionType
 
 from .._base.freshness import Freshness
 from .._core import evictions
@@ -85,6 +86,23 @@ def check_freshness(who, ttl, fresh, eviction, tags, clock, coalesce):
             f"answer for all"
         )
     return said, eviction, tags, clock
+
+
+def check_name(who, lease, name, coalesce):
+    """What goes with a lease, and what does not."""
+    if name is not None and not isinstance(name, str):
+        raise TypeError(f"{who}: name must be text or None, not {name!r}")
+    if lease is None and name is not None:
+        raise ValueError(f"{who}: name needs a lease: without one, no other process asks for it")
+    if lease is not None and not coalesce:
+        raise ValueError(f"{who}: coalesce must be True with a lease: one call works for all")
+
+
+def name_everywhere(fn):
+    """What a function is called in every process, or None where that cannot be known."""
+    if not isinstance(fn, FunctionType) or "<" in fn.__qualname__ or fn.__module__ in (None, "__main__", "__mp_main__"):
+        return None  # what a lambda, a bound method or a callable object answers depends on more than its name
+    return f"{fn.__module__}.{fn.__qualname__}"
 
 
 def check_lifetimes(who, ttl, fresh, eviction, clock):

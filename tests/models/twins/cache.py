@@ -450,6 +450,9 @@ class CacheCore:
         if load is not None and self.flying.get(load.key) is load:
             del self.flying[load.key]
 
+    def _tally(self, which, times):
+        self.counts[which] += times
+
     def _recheck(self, tags, begun, joined):
         latest = [max(self.hard.get(tag, 0), self.soft.get(tag, (0, 0))[0]) for tag in tags or ()]
         return joined > begun and any(serial > begun for serial in latest)  # unsure when it was after `joined` too

@@ -10,7 +10,8 @@ from collections.abc import Hashable
 from typing import Generic, TypeVar, assert_type
 
 from samovar import (
-    Cache, Freshness, LoadContext, ManualClock, Replayed, Stats, cache, cached, cached_method, lru_cache, memoize, replay,
+    Cache, FlightCounts, Freshness, LoadContext, ManualClock, Replayed, SingleFlight, Stats, cache, cached, cached_method,
+    lru_cache, memoize, replay,
 )
 
 T = TypeVar("T")
@@ -274,3 +275,17 @@ async def main_cache() -> None:
     assert_type(await Pot().cups_async(3), str)
     both = await asyncio.gather(shop.aget_or_set("a", lambda: 3), shared_async(2))
     assert_type(both, tuple[int, str])
+
+
+once = SingleFlight()
+assert_type(once.do("a", lambda: 3), int)
+assert_type(once.do(key=("a", 1), fn=partial(int, "3")), int)
+assert_type(once.forget("a"), bool)
+assert_type(once.stats(), FlightCounts)
+assert_type(once.stats().coalesced, int)
+
+
+async def main_once() -> None:
+    assert_type(await once.do_async("a", lambda: whole_async("a")), int)
+    assert_type(await once.do_async("a", lambda: 3), int)
+    assert_type(await asyncio.gather(once.do_async("a", lambda: "x"), once.do_async(1, lambda: 3)), tuple[str, int])

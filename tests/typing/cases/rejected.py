@@ -1,5 +1,5 @@
 """Mistakes that both checkers must find: each carries the complaint, and an unused complaint is an error."""
-from samovar import Cache, cached, cached_method, lru_cache, memoize
+from samovar import Cache, SingleFlight, cached, cached_method, lru_cache, memoize
 
 
 @lru_cache
@@ -68,3 +68,11 @@ Cache(eviction=3)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentTyp
 cached(3)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 shared("x")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 shared.cache_set(3, 3)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+once = SingleFlight()
+once.do("a", 3)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+once.do("a", shop.set)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+once.do([], lambda: 3)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+once.do("a")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+SingleFlight(3)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]

@@ -1,0 +1,176 @@
+"""A cold key and several processes of one host: how often it is loaded, and how long its callers wait.
+
+    python -m bench.herd_processes [--processes N] [--callers N] [--load SECONDS] [--rounds N]
+
+Some processes, each with a crowd of callers (threads, or tasks of one loop), ask for the same key at the same moment.
+A load takes as long as --load says. Each row is a way to keep the crowd from the origin:
+
+    nothing          every caller loads
+    a cache          samovar.Cache: one load in each process
+    lease            Cache(lease=FileLease(...)): one process loads at a time, and each loads
+    lease, shared    the same, and the result is handed over
+    ..., killed      the process that loads is killed (SIGKILL) in the middle of its load
+    diskcache        diskcache.Cache with its Lock around the load, where that is installed
+
+*longest wait* is that of the caller who waited longest; *over* is by how much that is longer than one load, counted
+from the kill where there was one: the price of waiting. The bars: one load, two after a kill, and 0.5 s over.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import multiprocessing
+import os
+import signal
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+WAYS = ["nothing", "a cache", "lease", "lease, shared", "lease, shared, killed", "diskcache"]
+CROWDS = ["threads", "tasks"]
+BAR_S = 0.5
+
+
+def asker(way: str, home: str, load: Callable[[], object]) -> tuple[Callable[[], object], Callable[[], Any] | None]:
+    """How one caller asks: blocking, and awaited."""
+    async def aload() -> object:
+        return await asyncio.to_thread(load)
+
+    if way == "nothing":
+        return load, aload
+    if way == "diskcache":
+        import diskcache
+
+        shared = diskcache.Cache(os.path.join(home, "diskcache"))
+        lock = diskcache.Lock(shared, "lock of the key", expire=60)
+
+        def ask() -> object:
+            value = shared.get("key")
+            if value is None:
+                with lock:
+                    value = shared.get("key")
+                    if value is None:
+                        value = load()
+                        shared.set("key", value)
+            return value
+
+        return ask, None
+    import samovar
+
+    options: dict[str, Any] = {}
+    if way != "a cache":
+        options["lease"] = samovar.FileLease(os.path.join(home, "leases"), shared="shared" in way)
+    cache: samovar.Cache[str, object] = samovar.Cache(name="bench", **options)
+    return lambda: cache.get_or_set("key", load), lambda: cache.aget_or_set("key", aload)
+
+
+def work(way: str, crowd: str, callers: int, load_s: float, home: str, gate: Any, pipe: Any) -> None:
+    """One process: a crowd that asks when the gate opens; sends when each caller had its answer."""
+    log = os.open(os.path.join(home, "loads"), os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    ends = [0.0] * callers
+
+    def load() -> object:
+        os.write(log, f"{os.getpid()} {time.perf_counter()}\n".encode())
+        time.sleep(load_s)
+        return {"made by": os.getpid()}
+
+    ask, aask = asker(way, home, load)
+
+    def blocking(number: int) -> None:
+        inner.wait()
+        ask()
+        ends[number] = time.perf_counter()
+
+    async def awaited() -> None:
+        async def one(number: int) -> None:
+            await aask()
+            ends[number] = time.perf_counter()
+
+        await asyncio.gather(*map(one, range(callers)))
+
+    inner = threading.Barrier(callers + 1)
+    threads = [threading.Thread(target=blocking, args=(number,), daemon=True) for number in range(callers)]
+    if crowd == "threads":
+        for thread in threads:
+            thread.start()
+    gate.wait()
+    begun = time.perf_counter()
+    if crowd == "threads":
+        inner.wait()
+        for thread in threads:
+            thread.join()
+    else:
+        asyncio.run(awaited())
+    pipe.send((begun, max(ends)))
+
+
+def one_round(way: str, crowd: str, processes: int, callers: int, load_s: float) -> tuple[int, float, float]:
+    """Loads, the longest wait, and by how much it is longer than it must be."""
+    context = multiprocessing.get_context("spawn")
+    with tempfile.TemporaryDirectory() as home:
+        gate = context.Barrier(processes + 1)
+        pipes, crew = [], []
+        for _ in range(processes):
+            ours, theirs = context.Pipe(duplex=False)
+            crew.append(context.Process(target=work, args=(way, crowd, callers, load_s, home, gate, theirs)))
+            crew[-1].start()
+            theirs.close()
+            pipes.append(ours)
+        gate.wait()
+        counted_from = None
+        if "killed" in way:
+            while not (said := _loads(home)):
+                time.sleep(0.001)
+            time.sleep(load_s / 2)
+            os.kill(int(said[0].split()[0]), signal.SIGKILL)
+            counted_from = time.perf_counter()
+        came = []
+        for pipe in pipes:
+            with contextlib.suppress(EOFError):  # the one that was killed
+                came.append(pipe.recv())
+        for process in crew:
+            process.join()
+        longest = max(end - begun for begun, end in came)
+        over = max(end - (counted_from or begun) for begun, end in came) - load_s
+        return len(_loads(home)), longest, over
+
+
+def _loads(home: str) -> list[str]:
+    with contextlib.suppress(FileNotFoundError), open(os.path.join(home, "loads"), encoding="ascii") as file:
+        return file.read().splitlines()
+    return []
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--processes", type=int, default=4)
+    parser.add_argument("--callers", type=int, default=50)
+    parser.add_argument("--load", type=float, default=0.5, help="seconds that a load takes")
+    parser.add_argument("--rounds", type=int, default=5)
+    asked = parser.parse_args()
+    print(f"{asked.processes} processes x {asked.callers} callers, one load takes {asked.load:g} s, {asked.rounds} rounds\n")
+    print(f"{'':36}{'loads':>8}{'longest wait':>14}{'over':>10}{'bar':>8}")
+    for way in WAYS:
+        for crowd in CROWDS:
+            if way == "diskcache":
+                try:
+                    import diskcache  # noqa: F401
+                except ImportError:
+                    break
+                if crowd == "tasks":
+                    continue
+            rounds = [one_round(way, crowd, asked.processes, asked.callers, asked.load) for _ in range(asked.rounds)]
+            most = max(loads for loads, _, _ in rounds)
+            longest, over = max(wait for _, wait, _ in rounds), max(late for _, _, late in rounds)
+            bar = ""
+            if "shared" in way:
+                bar = "met" if most <= (2 if "killed" in way else 1) and over <= BAR_S else "missed"
+            print(f"{way + ', ' + crowd:36}{most:8}{longest:12.3f} s{over:8.3f} s{bar:>8}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

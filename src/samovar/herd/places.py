@@ -1,0 +1,109 @@
+"""What stands in the queue before an origin, and what one gets there: waiters, places, and the blocks that hold one.
+
+Everything here is changed by the budget, under its lock (herd/budget.py).
+"""
+
+import asyncio
+import contextlib
+import threading
+from typing import Any
+
+from .._base.clock import stopwatch
+from .._base.flight import places
+
+WAITS, GRANTED, GONE = range(3)  # what a waiter is
+
+
+class Waiter:
+    """One in the queue: a thread or a task. `rides`: places of this budget that its context holds already."""
+
+    __slots__ = ("bell", "ends", "loop", "place", "rides", "state", "waiting")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop | None, ends: float, rides: "tuple[Place, ...]") -> None:
+        self.loop, self.ends, self.rides = loop, ends, rides
+        self.state = WAITS
+        self.place: Place | None = None
+        self.bell: Any = None
+        self.waiting = True
+        self.arm()
+
+    def arm(self) -> None:
+        """Be ready to be woken (again)."""
+        if self.loop is None:
+            self.bell = threading.Lock()
+            self.bell.acquire()
+        else:
+            self.bell = self.loop.create_future()
+
+    def wake(self, here: asyncio.AbstractEventLoop | None) -> bool:
+        """Ring; False when nobody can hear it."""
+        if self.loop is None:
+            with contextlib.suppress(RuntimeError):  # it rang already
+                self.bell.release()
+            return True
+        bell = self.bell
+        if self.loop is here:
+            _ring(bell)
+            return True
+        try:
+            self.loop.call_soon_threadsafe(_ring, bell)
+        except RuntimeError:  # that loop is closed
+            return False
+        return self.loop.is_running()
+
+
+def _ring(bell: "asyncio.Future[None]") -> None:
+    if not bell.done():
+        bell.set_result(None)
+
+
+class Place:
+    """A place at the origin: `leave` gives it back. Also a context manager, which says whether the block raised."""
+
+    __slots__ = ("_begun", "_budget", "_generation", "_left", "_lent", "_parent", "_tries", "gate", "waited")
+
+    def __init__(self, budget: Any, parent: "Place | None", tries: bool) -> None:
+        self._budget, self._parent, self._tries = budget, parent, tries
+        self.gate, self._generation = budget, budget._generation
+        self._lent = self._left = self.waited = False
+        self._begun = stopwatch()
+
+    def leave(self, error: BaseException | None = None) -> None:
+        """Give the place back; a second time does nothing. error: what the load raised, for breaker and adaptation: an
+        Exception counts against the origin, what is none (a cancellation) and an OriginBusy of another do not."""
+        held = places.get()
+        if self in held:
+            places.set(tuple(place for place in held if place is not self))
+        self._budget._leave(self, error)
+
+    def __enter__(self) -> "Place":
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        self.leave(error)
+
+
+class Slot:
+    """`with budget.slot():` or `async with budget.slot():`."""
+
+    __slots__ = ("_budget", "_place", "_waits")
+
+    def __init__(self, budget: Any, waits: bool) -> None:
+        self._budget, self._waits = budget, waits
+        self._place: Place | None = None
+
+    def __enter__(self) -> Place:
+        self._place = self._budget.enter(waits=self._waits)
+        return self._place
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        place, self._place = self._place, None
+        if place is not None:
+            place.leave(error)
+
+    async def __aenter__(self) -> Place:
+        self._place = await self._budget.aenter(waits=self._waits)
+        return self._place
+
+    async def __aexit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        self.__exit__(kind, error, trace)
