@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from samovar import ManualClock
-from samovar._lab import herd, memo, stale
+from samovar._lab import cold, herd, memo, stale
 
 LIMIT = 30
 
@@ -107,3 +107,53 @@ def test_herd_demonstration_shows_one_call_per_lifetime():
     for figures in (lock, served):  # a lifetime begins when a load ends: there cannot be more
         assert figures["origin_peak"] == 1 and figures["per_lifetime"] <= 1.2
     assert naive["origin_calls"] > lock["origin_calls"] and naive["origin_peak"] > 1
+
+
+class Crowded(Gate):
+    """The same, and it knows how many are with it."""
+
+    def __init__(self):
+        super().__init__()
+        self.inside = self.peak = 0
+
+    async def fetch(self, name):
+        self.inside += 1
+        self.peak = max(self.peak, self.inside)
+        try:
+            await turns(2)
+            return await super().fetch(name)
+        finally:
+            self.inside -= 1
+
+
+@pytest.mark.parametrize("label, calls, peak", [
+    ("naive", 80, 80), ("one load per key", 40, 40), ("with a budget", 40, 3), ("budget, warmed", 30, 3),
+])
+def test_cold_approach_lets_so_many_through_at_once(label, calls, peak):
+    async def main():
+        approach = next(approach for approach in cold.APPROACHES if approach.label == label)
+        ask, warm = approach.make(3, LIMIT)
+        origin = Crowded()
+        origin.opened.set()
+        if warm is not None:
+            await warm([f"article-{number}" for number in range(10)], origin.fetch)
+            assert origin.calls == 10
+            origin.calls = 0
+        origin.opened.clear()
+        callers = [asyncio.create_task(ask(f"article-{number % 40}", origin.fetch)) for number in range(80)]
+        await turns()
+        origin.opened.set()
+        await asyncio.wait_for(asyncio.gather(*callers), LIMIT)
+        return origin.calls, origin.peak
+
+    assert asyncio.run(main()) == (calls, peak)
+
+
+def test_cold_demonstration_never_exceeds_its_budget_at_the_origin():
+    found = cold.run(1, 0.6, query_s=0.002, rate=300.0)
+    naive, single, budget, warmed = (way.figures for way in found.ways)
+    assert naive["origin_peak"] > cold.PLACES and naive["origin_calls"] > budget["origin_calls"]
+    for figures in (budget, warmed):
+        assert 1 <= figures["origin_peak"] <= cold.PLACES
+        assert figures["refused"] == 0
+    assert single["requests"] == budget["requests"] == warmed["requests"]

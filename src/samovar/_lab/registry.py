@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
-from . import herd, memo, stale
+from . import cold, herd, memo, stale
 from .findings import Demonstration
 
 
@@ -20,6 +20,7 @@ DEMONSTRATIONS = (
     Entry(memo.NAME, memo.TITLE, memo.run, 3.0),
     Entry(stale.NAME, stale.TITLE, stale.run, 2.0),
     Entry(herd.NAME, herd.TITLE, herd.run, 3.0),
+    Entry(cold.NAME, cold.TITLE, cold.run, 3.0),
 )
 
 
