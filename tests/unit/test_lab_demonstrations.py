@@ -150,7 +150,7 @@ def test_cold_approach_lets_so_many_through_at_once(label, calls, peak):
 
 
 def test_cold_demonstration_never_exceeds_its_budget_at_the_origin():
-    found = cold.run(1, 0.6, query_s=0.002, rate=300.0)
+    found = cold.run(1, 0.6, query_s=0.02, rate=300.0)
     naive, single, budget, warmed = (way.figures for way in found.ways)
     assert naive["origin_peak"] > cold.PLACES and naive["origin_calls"] > budget["origin_calls"]
     for figures in (budget, warmed):

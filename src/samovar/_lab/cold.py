@@ -92,7 +92,7 @@ def run(seed: int, seconds: float = 3.0, *, query_s: float = 0.008, rate: float 
     seconds: how long each way is measured. query_s: how long the origin's query takes. rate: callers per second.
     """
     begun_s = stopwatch()
-    articles, patience_s = max(20, int(45 * seconds)), 3.0
+    articles, patience_s = max(20, int(60 * seconds)), 3.0
     chance = random.Random(seed)
     due = arrivals(rate, seconds, chance)
     names = [f"article-{number}" for number in zipf(len(due), articles, 0.8, chance)]
