@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from .._base.clock import stopwatch
 
-AWAKE_S = 0.005
+AWAKE_S = 0.002
 
 
 def arrivals(rate: float, seconds: float, chance: random.Random) -> list[float]:
