@@ -1,6 +1,10 @@
 #include "flight.h"
 
+#include "clock.h"
+#include "pure/base.h"
+
 uint32_t sv_fork_generation = 0;
+uint64_t sv_fork_seed = 0;
 
 enum { FLYING, LANDED, FAILED, ABANDONED };
 
@@ -169,6 +173,8 @@ void sv_flight_forked(void)
     memset(&tower, 0, sizeof(tower));
     everybody = NULL;
     sv_fork_generation++;
+    sv_fork_seed = sv_clock_precise(); /* siblings are forked one after the other */
+    sv_fork_seed = sv_chance(&sv_fork_seed);
 }
 
 /* ------------------------------------------------------------------ the type */

@@ -39,4 +39,7 @@ void sv_flight_forked(void);
 /* How many forks lie between this process and the one that loaded the module. */
 extern uint32_t sv_fork_generation;
 
+/* A number that each child of a fork has for itself; 0 before the first. */
+extern uint64_t sv_fork_seed;
+
 #endif

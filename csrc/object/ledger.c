@@ -2,6 +2,7 @@
 
 #include <math.h>
 
+#include "flight.h"
 #include "pure/block.h"
 
 PyObject *sv_cause_names[SV_CAUSES];
@@ -21,7 +22,7 @@ int sv_ledger_setup(void)
 
 void sv_ledger_open(sv_ledger *ledger, uint64_t now, uint64_t seed)
 {
-    *ledger = (sv_ledger){.maxweight = SV_UNBOUNDED, .chance = seed};
+    *ledger = (sv_ledger){.maxweight = SV_UNBOUNDED, .chance = seed, .chance_born = sv_fork_generation};
     ledger->terms = (sv_terms){.ttl = SV_NEVER, .tti = SV_NEVER, .negative = SV_NEVER};
     sv_wheel_open(&ledger->wheel, now);
 }
@@ -206,11 +207,21 @@ int sv_ledger_reserve(sv_ledger *ledger, uint32_t boxes, const sv_terms *terms, 
 
 static uint64_t later(uint64_t time, uint64_t by) { return by >= LONGEST || time >= SV_NEVER - by ? SV_NEVER : time + by; }
 
+/* Children of a process that stored the same would draw the same, and expire together. */
+static void seed_anew_after_fork(sv_ledger *ledger)
+{
+    if (SV_LIKELY(ledger->chance_born == sv_fork_generation))
+        return;
+    ledger->chance_born = sv_fork_generation;
+    ledger->chance ^= sv_fork_seed;
+}
+
 static uint64_t lifetime(sv_ledger *ledger, const sv_terms *terms, int is_none)
 {
     uint64_t ttl = is_none && terms->negative != SV_NEVER ? terms->negative : terms->ttl;
     if (ttl == SV_NEVER || terms->jitter <= 0)
         return ttl;
+    seed_anew_after_fork(ledger);
     double share = (double)(sv_chance(&ledger->chance) >> 11) * 0x1p-53 * terms->jitter;
     return ttl - (uint64_t)((double)ttl * share);
 }

@@ -69,7 +69,8 @@ typedef struct sv_ledger {
     uint32_t unswept;     /* boxes below this have not been looked at since the last invalidation of tags */
     uint64_t gone[SV_CAUSES];
     uint64_t stale_hits;
-    uint64_t chance;
+    uint64_t chance;      /* of jitter */
+    uint32_t chance_born; /* the fork generation that it was seeded in */
     sv_tags tags;
     sv_terms terms;       /* of entries that are stored without a word of their own */
     PyObject *clock;      /* callable, or NULL: the monotonic clock */

@@ -456,7 +456,7 @@ PyObject *sv_memo_new(PyTypeObject *type, PyObject *fn, const sv_memo_options *o
         return NULL;
     uint64_t maxsize = options->maxsize < 0 ? SV_UNBOUNDED : (uint64_t)options->maxsize;
     memo->vectorcall = call_destroyed;
-    uint64_t seed = (uint64_t)(uintptr_t)memo;
+    uint64_t seed = (uint64_t)(uintptr_t)memo ^ sv_clock_precise();
     const sv_rule *rule = options->rule == NULL ? &sv_lru_rule : options->rule;
     if (maxsize == SV_UNBOUNDED)
         rule = options->has_ledger ? &sv_fifo_rule : NULL;

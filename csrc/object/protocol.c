@@ -62,6 +62,7 @@ static int follow(sv_store *store, uint32_t number, uint64_t leader, sv_joined *
     return 1;
 }
 
+/* XFetch: is_due of _base/early.py, but for a load that runs already. */
 static int is_early(const sv_store *store, sv_handle handle, uint64_t now, double gap)
 {
     const sv_ledger *ledger = store->ledger;

@@ -23,6 +23,11 @@ Level 4, one works, the crowd waits:
     FileLease           one load of a key over the processes of a host, without a server
     OriginBudget        how many loads may run at once, over any number of caches; BudgetStats: what it counted
     OriginBusy          a load that got no place there, and when to ask again
+    warm, awarm         load what will be asked before anybody asks: at a pace, with a bar, resumable
+    hot_set, save_hot_set, load_hot_set
+                        the hottest keys, over a restart
+    trace_keys          the most asked keys of a trace or an access log
+    Warmed              what warming came to
 
 And words for all:
 
@@ -43,7 +48,11 @@ from ._version import __version__
 from .app import Cache, LoadContext, cached
 from .app.replay import Replayed, replay
 from .app.steering import renew as _renew, steer as _steer, tags_of as _tags_of
+from .app.warming import Warmed
 from .herd import BudgetStats, FileLease, FlightCounts, OriginBudget, SingleFlight
+from .herd.hot import hot_set, load_hot_set, save_hot_set
+from .herd.traces import trace_keys
+from .herd.warm import awarm, warm
 from .memo import cache, cached_method, lru_cache, memoize
 from .memo.coroutine import load as _load, refresh as _refresh
 from .memo.method import BoundMemo as _BoundMemo
@@ -65,13 +74,20 @@ __all__ = [
     "SingleFlight",
     "SnapshotError",
     "Stats",
+    "Warmed",
     "__version__",
+    "awarm",
     "cache",
     "cached",
     "cached_method",
+    "hot_set",
+    "load_hot_set",
     "lru_cache",
     "memoize",
     "replay",
+    "save_hot_set",
+    "trace_keys",
+    "warm",
 ]
 
 _core._teach(

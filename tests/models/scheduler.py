@@ -15,11 +15,12 @@ from typing import NamedTuple
 
 from samovar import _core
 from samovar._base import flight
+from samovar._base.contracts import Offer
 from samovar._base.errors import OriginBusy
 from samovar._base.flight import ENDED, FLYING, TIMED_OUT, Waiter
 from samovar._base.missing import MISSING
 from samovar.app import protocol
-from samovar.app.protocol import BEGIN, CALL, ENTER, PASS, SPAWN, VALUE, WAIT, Ask
+from samovar.app.protocol import BEGIN, CALL, ENTER, PASS, SPAWN, TAKE, VALUE, WAIT, Ask
 from twins.cache import LEAD, CacheCore
 
 
@@ -214,13 +215,36 @@ def plain(value, age):
     return value, None if value is MISSING else round(age, 6)
 
 
+class Turn:
+    """A turn at a lease that keeps nobody waiting: what other processes offer is all that matters to what is served."""
+
+    def __init__(self, world):
+        self.world = world
+
+    def look(self, load, since):
+        offer = self.world.offers.get(load.key)
+        return None if offer is None or offer.begun <= since else offer
+
+    def offer(self, load, value, kept, begun, cost_s):
+        pass
+
+    def end(self):
+        pass
+
+
 class World:
     """One run of a scenario."""
 
-    def __init__(self, make_core=CacheCore, *, maxsize=None, fresh=None, ask=Ask, one=None, inline=False, full=False, gate=None):
+    def __init__(self, make_core=CacheCore, *, maxsize=None, fresh=None, ask=Ask, one=None, inline=False, full=False,
+                 lease=False, fences=True, gate=None):
         self.clock = Clock()
         self.inner = make_core(maxsize, None, None, "lru", fresh, self.clock, None, False)
         self.core = Watched(self, self.inner)
+        self.fenced = defaultdict(int)  # key -> how often it was declared wrong: the clock of the fences
+        self.offers, self.reading = {}, {}  # what other processes hand over, and what they have read and not yet offered
+        if lease:
+            self.core._leasing, self.core._tally = True, lambda which, times: None
+            self.core._fenced_at = lambda key, tags: self.fenced[key] if fences else 0
         self.fresh, self.ask_class, self.inline, self.full = fresh, ask, inline, full
         self.one = one or protocol.one
         self.gate = gate and gate()
@@ -268,7 +292,8 @@ class World:
         room = self.gate and (self.gate.free, tuple(bell.rung for bell in self.gate.queue))
         return (room, self.clock.now, entries, loads, flights, frozenset(actors), core.tag_clock, tuple(core.hard.items()),
                 tuple(core.soft.items()), tuple(self.versions.items()), frozenset(self.eras.items()),
-                frozenset(self.softs.items()), frozenset(self.failing))
+                frozenset(self.softs.items()), frozenset(self.failing),
+                frozenset(self.fenced.items()), tuple(self.offers.items()), tuple(self.reading.items()))
 
     # ---------------------------------------------------------------- actors
 
@@ -326,6 +351,8 @@ class World:
                         told = yield from self.call(actor, about)
                     elif what == ENTER:
                         told = yield from self.enter(actor, about)
+                    elif what == TAKE:
+                        told = Turn(self)
                     elif what == SPAWN and self.full:
                         told = False
                     elif what == BEGIN and self.inline:
@@ -337,8 +364,8 @@ class World:
                             load.flight.thread = 0
                         self.add(f"{actor.name}.{actor.log.count}", lambda new: self.work(new, ask, about))
                         told = True
-                    actor.log.append((what, told if isinstance(told, int | None) else
-                                      told.waited if isinstance(told, Permit) else tuple(told)))
+                    said = tuple(told) if isinstance(told, list) else None if what == TAKE else told
+                    actor.log.append((what, told.waited if isinstance(told, Permit) else said))
                 except (OriginFails, OriginBusy) as error:
                     actor.log.append((what, "failed"))
                     request = steps.throw(error)
@@ -434,6 +461,18 @@ class World:
                 act(self)
         return self.add(name, steps)
 
+    def loads_elsewhere(self, name, key):
+        """Another process that loads a key and hands its result over; it begins between two fences, not upon one."""
+        def steps(actor):
+            yield
+            self.reading[key] = Offer(
+                Stored(key, self.versions[key], self.eras[key], self.epochs[key]), self.fenced[key] + 0.5, 0.0, self.fresh,
+                self.tags.get(key),
+            )
+            yield
+            self.offers[key] = self.reading.pop(key)
+        return self.add(name, steps)
+
     # ---------------------------------------------------------------- the oracle
 
     def note(self, verb, args, told):
@@ -451,6 +490,8 @@ class World:
             now_wrong, softened = ([], hit) if args[1] else (hit, [])
         elif verb == "_settle" and told:
             self.stored_at[args[2]] = self.clock.now
+        for key in [] if verb == "_refresh_begin" else fenced:
+            self.fenced[key] += 1
         for key in now_wrong:
             self.eras[key] += 1
         for key in fenced:

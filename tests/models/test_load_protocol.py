@@ -467,6 +467,47 @@ def short_error_window(world):
     world.acts("time", tick(4))
 
 
+def elsewhere(*act, how="one", tagged=False, before=False):
+    """One process asks, invalidates, and is offered what another has loaded."""
+    def scenario(world):
+        if tagged:
+            world.tags["a"] = ("t",)
+        if before:
+            stored(world, "a")
+            world.clock.now += 12
+        world.asks("first", "a", how=how)
+        world.asks("second", "a")
+        world.acts("writer", write("a"), *act)
+        world.loads_elsewhere("elsewhere", "a")
+    return scenario
+
+
+ELSEWHERE = {
+    "delete": elsewhere(call("delete", "a")),
+    "clear": elsewhere(call("clear")),
+    "put": elsewhere(lambda world: world.put("a"), lambda world: world.put("b")),  # for which it is pushed out
+    "tags": elsewhere(call("_invalidate_tags", ("t",), False), tagged=True),
+}
+
+
+@pytest.mark.parametrize("name", ELSEWHERE)
+def test_result_of_another_process_is_served_only_where_nothing_made_it_wrong(name):
+    every(ELSEWHERE[name], all_answered, inline=True, lease=True, maxsize=1)
+
+
+@pytest.mark.parametrize("name", ELSEWHERE)
+def test_hand_over_without_fences_is_caught(name):
+    with pytest.raises(Broken, match="asked after|stored as it was before"):
+        explore(ELSEWHERE[name], functools.partial(World, inline=True, lease=True, maxsize=1, fences=False))
+
+
+def test_result_of_another_process_is_taken_in_some_order():
+    """Else the promises above would be about nothing."""
+    taken = []
+    every(ELSEWHERE["delete"], lambda world: taken.append(world.loads == 0 and bool(world.answers)), inline=True, lease=True)
+    assert any(taken)
+
+
 @pytest.mark.parametrize("inline", [False, True], ids=["tasks", "threads"])
 @pytest.mark.parametrize("scenario, words, match", [
     (delete, {"make_core": NoFence}, "stored as it was before|asked after|load was never"),

@@ -352,6 +352,14 @@ def test_counts_are_told_by_name(pair):
         cache._tally("early", "many")
 
 
+def test_report_tells_what_another_process_handed_over(pair):
+    one, two = pair
+    one.get_or_set("key", lambda: 1)
+    two.get_or_set("key", never)
+    assert "asked 1 times" in one.report() and "handed over" not in one.report()
+    assert "asked 0 times. Another process handed over what 1 more loads" in two.report()
+
+
 # ------------------------------------------------------------------ waiting
 
 def test_two_caches_of_one_process_make_one_load(pair):

@@ -14,7 +14,8 @@ from samovar._base.missing import MISSING
 from samovar.app import loading
 from samovar.app.background import TASKS, Threads
 from samovar.app.context import LoadContext
-from samovar.app.early import gap
+from samovar._base import early
+from samovar._base.early import gap
 from samovar.app.factory import Single, required
 from samovar.app.protocol import AGAIN, Ask, _end, join
 from support import LIMIT, Crew, collect, run_async, together, until, wait_for
@@ -431,7 +432,7 @@ def test_early_renewal_serves_what_is_fresh(core, clock, monkeypatch):
     fresh = Freshness(ttl=10, early=1.0)
     number, flight = core._join("a", object(), 1, fresh, 0.0)[1:3]
     core._settle(number, flight, "old", fresh, None, None, 2.0)
-    monkeypatch.setattr(loading.random, "random", lambda: 1 - 2.718281828459045 ** -3)  # due 6 s before
+    monkeypatch.setattr(early.chance, "random", lambda: 1 - 2.718281828459045 ** -3)  # due 6 s before
     assert loading.get_or_set(core, "a", lambda: "new", fresh=fresh) == "old"
     assert core._counts()["loads"] == 1
     clock.now += 5

@@ -84,7 +84,7 @@ def test_warm_loads_what_is_not_fresh_and_counts(core, concurrency):
     told = []
     warmed = warming.warm(core, range(10), lambda key: 1 // (key - 5), concurrency=concurrency,
                           progress=lambda *news: told.append(news))
-    assert warmed == (8, 1, 1)
+    assert warmed == (8, 1, 1, 0)
     assert told == [(done, 10) for done in range(1, 11)]
     assert core.peek(3) == "stored"
 
@@ -97,7 +97,7 @@ def test_awarm_loads_with_tasks_and_reads_its_keys_as_it_goes(core):
 
     told = []
     warmed = run_async(warming.awarm(core, iter(range(10)), load, concurrency=3, progress=lambda *n: told.append(n)))
-    assert warmed == (10, 0, 0)
+    assert warmed == (10, 0, 0, 0)
     assert told[-1] == (10, None)
 
 
@@ -115,9 +115,9 @@ def test_warm_ends_when_progress_or_the_keys_raise(core):
 def test_warm_loads_what_is_stale(core, clock):
     put(core, "a", "old", SWR)
     clock.now += 12
-    assert warming.warm(core, ["a"], lambda key: "new", fresh=SWR) == (1, 0, 0) and core.peek("a") == "new"
+    assert warming.warm(core, ["a"], lambda key: "new", fresh=SWR) == (1, 0, 0, 0) and core.peek("a") == "new"
     clock.now += 12
-    assert run_async(warming.awarm(core, ["a"], lambda key: "newer", fresh=SWR)) == (1, 0, 0) and core.peek("a") == "newer"
+    assert run_async(warming.awarm(core, ["a"], lambda key: "newer", fresh=SWR)) == (1, 0, 0, 0) and core.peek("a") == "newer"
     assert core._counts()["stale_hits"] == 0
 
 
@@ -127,13 +127,13 @@ def test_warm_counts_what_is_stale_and_fails_as_failed(core, clock):
 
     put(core, "a", "old", SIE)
     clock.now += 12
-    assert warming.warm(core, ["a"], down, fresh=SIE) == (0, 0, 1)
-    assert run_async(warming.awarm(core, ["a"], down, fresh=SIE)) == (0, 0, 1)
+    assert warming.warm(core, ["a"], down, fresh=SIE) == (0, 0, 1, 0)
+    assert run_async(warming.awarm(core, ["a"], down, fresh=SIE)) == (0, 0, 1, 0)
 
 
 def test_warm_inside_a_load_of_one_of_its_keys_ends(core):
     def load():
-        assert warming.warm(core, ["a", "b"], lambda key: "warmed", concurrency=2) == (2, 0, 0)
+        assert warming.warm(core, ["a", "b"], lambda key: "warmed", concurrency=2) == (2, 0, 0, 0)
         return "loaded"
 
     [value] = Crew(lambda: loading.get_or_set(core, "a", load)).join()
@@ -143,7 +143,7 @@ def test_warm_inside_a_load_of_one_of_its_keys_ends(core):
 def test_warm_runs_loaders_in_the_context_of_its_caller(core):
     word = contextvars.ContextVar("word", default="none")
     word.set("said")
-    assert warming.warm(core, ["a", "b"], lambda key: word.get(), concurrency=2) == (2, 0, 0)
+    assert warming.warm(core, ["a", "b"], lambda key: word.get(), concurrency=2) == (2, 0, 0, 0)
     assert (core.peek("a"), core.peek("b")) == ("said", "said")
 
 

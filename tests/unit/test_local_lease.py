@@ -16,7 +16,7 @@ from samovar.herd import file_locks
 from samovar.herd.directory import Directory
 from samovar.herd.file_locks import FileLocks
 from samovar.herd.handover import DAMAGED, FOUND, NO_ROOM, NOT_PLAIN, NOTHING, OFFERED, Handover
-from support import Crew, fresh_python, run_async, together, until, wait_for
+from support import Crew, collect, fresh_python, run_async, together, until, wait_for
 
 posix = pytest.mark.skipif(os.name != "posix", reason="files belong to users here")
 KINDS = [pytest.param(kind, id=kind.__name__) for kind in file_locks.KINDS]
@@ -314,6 +314,30 @@ def test_end_counts_once(home):
     turn.end()
     assert together(lambda: bool(one.take([one.name_of("", "a")], waits=False))) == [False]
     next_turn.end()
+
+
+def test_turn_that_is_dropped_lets_go(home):
+    one = FileLease(home)
+    one.take([one.name_of("", "a")])
+    collect()
+    assert not one._held
+    assert together(lambda: bool(one.take([one.name_of("", "a")], waits=False))) == [True]
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="nobody counts open files here")
+def test_leases_that_are_gone_leave_no_file_open(home):
+    def many():
+        for number in range(50):
+            lease = FileLease(home, shared=home / str(number % 3))
+            with lease.hold(number):
+                lease.load("a", lambda: 1)
+
+    many()
+    collect()
+    before = len(os.listdir("/proc/self/fd"))
+    many()
+    collect()
+    assert len(os.listdir("/proc/self/fd")) <= before
 
 
 # ------------------------------------------------------------------ loads alone

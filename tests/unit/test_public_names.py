@@ -6,7 +6,8 @@ import samovar
 
 NAMES = ["lru_cache", "cache", "memoize", "cached_method", "Cache", "cached", "Freshness", "LoadContext", "ManualClock",
          "Stats", "LoadTimeout", "SamovarError", "SnapshotError", "SingleFlight", "FlightCounts", "FileLease",
-         "OriginBudget", "OriginBusy", "BudgetStats"]
+         "OriginBudget", "OriginBusy", "BudgetStats", "warm", "awarm", "hot_set",
+         "save_hot_set", "load_hot_set", "trace_keys", "Warmed"]
 
 
 def test_package_names_what_it_offers():

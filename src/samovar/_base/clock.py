@@ -7,7 +7,6 @@ and the stopwatch (for what a load costs). `ManualClock` takes the place of a ca
 import os
 import threading
 import time
-from functools import cache
 
 from .freshness import Duration, seconds
 
@@ -27,16 +26,21 @@ def pause(seconds: float) -> None:
     time.sleep(seconds)
 
 
-@cache
+_era: str | None = None
+
+
 def era() -> str:
     """Which run of which machine the stopwatch counts in: only where this is equal may two processes compare theirs.
     Linux says it; elsewhere it is empty, and the wall clock must tell a restart."""
-    try:
-        with open("/proc/sys/kernel/random/boot_id", "rb") as file:
-            boot = file.read().strip().decode()
-        return f"{boot} {os.readlink('/proc/self/ns/time')}"  # a time namespace has a stopwatch of its own
-    except (OSError, ValueError):
-        return ""
+    global _era
+    if _era is None:
+        try:
+            with open("/proc/sys/kernel/random/boot_id", "rb") as file:
+                boot = file.read().strip().decode()
+            _era = f"{boot} {os.readlink('/proc/self/ns/time')}"  # a time namespace has a stopwatch of its own
+        except (OSError, ValueError):
+            _era = ""
+    return _era
 
 
 class ManualClock:

@@ -27,7 +27,7 @@ class Stats:
     hits: questions answered by what was stored and fresh.
     misses: questions that were not, and were not stale hits either.
     coalesced: misses that waited for another caller's load instead of loading themselves.
-    loads: calls of the function, refreshes included.
+    loads: calls of the function, refreshes included, and those that were `shared` or `refused` instead.
     failures: loads that raised.
     evictions: entries that left to make room.
     currsize: entries stored now.

@@ -7,16 +7,15 @@ argument of every function is the store: a Cache, or whatever has its load verbs
 import contextvars
 import inspect
 import math
-import random
 import threading
 from collections.abc import Awaitable, Callable, Hashable, Iterable
 from functools import partial
 from typing import Any
 
+from .._base import early
 from .._base.flight import CIRCLE, ENDED, FLYING, SOME_THREAD, bodies, is_inside, outside, running_loop
 from .._base.freshness import Duration, Freshness, seconds
 from .._base.missing import MISSING
-from . import early
 from .background import TASKS, THREADS, tell
 from .factory import Batch, Factory, Maker, Single, check_factory, refuse_async
 from .protocol import (
@@ -53,7 +52,7 @@ def _limit(value: Duration | None, name: str) -> float | None:
 
 
 def gap_of(fresh: Freshness | None) -> float:
-    return early.gap(fresh.early, 1.0 - random.random()) if fresh is not None and fresh.early else 0.0
+    return early.draw(fresh.early) if fresh is not None and fresh.early else 0.0
 
 
 # ------------------------------------------------------------------ the blocking driver

@@ -131,30 +131,32 @@ class Loads(CacheCore[K, V]):
 
     def warm(
         self, keys: Iterable[K], loader: Loader[V] | None = None, *, concurrency: int = 8,
-        progress: Progress | None = None, ttl: Duration | None = None, fresh: Freshness | None = None,
-        tags: Tags = None, weight: int | None = None,
+        rate: float | None = None, progress: Progress | None = None, ttl: Duration | None = None,
+        fresh: Freshness | None = None, tags: Tags = None, weight: int | None = None,
     ) -> Warmed:
-        """Load what is missing of these keys before anybody asks, and return (loaded, present, failed), how many each.
+        """Load what is missing of these keys before anybody asks, and count: (loaded, present, failed, skipped).
+        `samovar.warm` does the same with a progress bar, and a journal to resume by.
 
         loader: called with a key; left out, the cache's own. What it raises is counted, and the others go on. What is
             stale counts as missing.
         concurrency: how many loads run at once, 1 or more.
+        rate: how many loads begin in a second at most, at even distances; None: as many as there can be.
         progress: called in this thread after each key with how many are done, and how many there are (None: keys has
             no length).
         """
         how = self._how("warm", ttl, fresh, tags, weight)
         load = self._warmer("warm", loader)
-        return warming.warm(self, keys, load, concurrency=concurrency, progress=progress, **how)
+        return warming.warm(self, keys, load, concurrency=concurrency, rate=rate, progress=progress, **how)
 
     async def awarm(
         self, keys: Iterable[K], loader: Loader[V | Awaitable[V]] | None = None, *, concurrency: int = 8,
-        progress: Progress | None = None, ttl: Duration | None = None, fresh: Freshness | None = None,
-        tags: Tags = None, weight: int | None = None,
+        rate: float | None = None, progress: Progress | None = None, ttl: Duration | None = None,
+        fresh: Freshness | None = None, tags: Tags = None, weight: int | None = None,
     ) -> Warmed:
         """The same, awaited; `loader` may be `async def`, and `progress` is called in this event loop."""
         how = self._how("awarm", ttl, fresh, tags, weight)
         load = self._warmer("awarm", loader)
-        return await warming.awarm(self, keys, load, concurrency=concurrency, progress=progress, **how)
+        return await warming.awarm(self, keys, load, concurrency=concurrency, rate=rate, progress=progress, **how)
 
     # -------------------------------------------------------------- arguments
 

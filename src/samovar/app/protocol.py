@@ -46,7 +46,7 @@ class Ask:
     fresh: the freshness in force for this call. soft_s, hard_s: seconds, None for none. with_stale: whether what is stale
     may be served.
     loop, thread: where its loads would run (see Flight).
-    gap: XFetch's, see app/early.py. queues: whether its factory may have to wait for a thread.
+    gap: XFetch's, see _base/early.py. queues: whether its factory may have to wait for a thread.
     leasing: the store's lease, or None. since: another process's load must have begun after this to be as good as one's
     own. gate: the origin's budget, or None.
     """

@@ -88,8 +88,10 @@ def _earned(stats: Stats) -> str:
     if not stats.loads:
         return said + " It has loaded nothing itself, so what a hit saves is not known."
     took = stats.load_latency
-    said += f" The origin was asked {stats.loads:,} times"
+    said += f" The origin was asked {stats.loads - stats.shared:,} times"
     said += f", {stats.failures:,} of them in vain." if stats.failures else "."
+    if stats.shared:
+        said += f" Another process handed over what {stats.shared:,} more loads would have asked for."
     if took.count:
         saved = (stats.hits + stats.stale_hits + stats.coalesced) * took.mean
         said += (f" A load takes {span(took.mean)} on average (half of them up to {span(took.p50)}, 99 % up to "

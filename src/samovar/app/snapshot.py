@@ -67,14 +67,19 @@ def save(cache: Kept, path: Path, *, skip_unsupported: bool = False, now: Callab
     Raises SnapshotError, naming key and type, for what is not plain data; OSError when the file cannot be written.
     Holds the list of entries, but not their bytes, in memory.
     """
-    target = os.path.realpath(_path("save", path))  # through a symbolic link, not over it
-    saved_at = now()
+    name, saved_at = path_of("save", path), now()
     entries = cache._entries()
+    return replace(name, lambda file: _write(file, entries, saved_at, skip_unsupported), saved_at)
+
+
+def replace(path: str, write: Callable[[IO[bytes]], int], now: float) -> int:
+    """Replace a file in one step by what `write` writes, and return what that returned. `now`: the wall clock's time."""
+    target = os.path.realpath(path)  # through a symbolic link, not over it
     folder, prefix = os.path.dirname(target), f".{os.path.basename(target)[:100]}."
     handle, part = tempfile.mkstemp(prefix=prefix, suffix=_PART, dir=folder)
     try:
         with open(handle, "wb") as file:
-            count = _write(file, entries, saved_at, skip_unsupported)
+            count = write(file)
             file.flush()
             os.fsync(file.fileno())
         os.replace(part, target)
@@ -83,7 +88,7 @@ def save(cache: Kept, path: Path, *, skip_unsupported: bool = False, now: Callab
             os.unlink(part)
         raise
     _sync_folder(folder)
-    _tidy(folder, prefix, saved_at)
+    _tidy(folder, prefix, now)
     return count
 
 
@@ -97,7 +102,7 @@ def load(cache: Kept, path: Path, *, now: Callable[[], float] = wall) -> int:
     Raises SnapshotError when the file is damaged, cut off or no snapshot, and OSError (FileNotFoundError) when it
     cannot be read; the cache is then as it was before. Needs memory for the file and its entries.
     """
-    name = _path("load", path)
+    name = path_of("load", path)
     with open(name, "rb") as file:
         saved_at, body, count = _read(file, name)
     passed = max(0.0, now() - saved_at)
@@ -105,7 +110,21 @@ def load(cache: Kept, path: Path, *, now: Callable[[], float] = wall) -> int:
     return cache._restore(entries)
 
 
-def _path(verb: str, path: Path) -> str:
+def keys_of(path: str) -> list[Hashable]:
+    """The keys in a snapshot, the hottest first. Raises as `load` does."""
+    with open(path, "rb") as file:
+        _, body, count = _read(file, path)
+    return [entry[0] for entry in _entries_of(body, count, 0.0, path)]
+
+
+def is_snapshot(path: str) -> bool:
+    """Whether a file begins as a snapshot does."""
+    with open(path, "rb") as file:
+        return file.read(len(_MAGIC)) == _MAGIC
+
+
+def path_of(verb: str, path: Path) -> str:
+    """A path as text; TypeError for what is none."""
     try:
         return os.fsdecode(path)
     except TypeError:

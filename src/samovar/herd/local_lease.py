@@ -38,7 +38,7 @@ Path = str | os.PathLike[str]
 _FIRST_S, _LONGEST_S = 0.001, 0.020
 _MOST_SEEN = 10_000
 _log = logging.getLogger("samovar")
-_holding: ContextVar["tuple[Held, ...]"] = ContextVar("samovar_holding", default=())
+_holding: ContextVar["tuple[weakref.ref[Held], ...]"] = ContextVar("samovar_holding", default=())
 _leases: "weakref.WeakSet[FileLease]" = weakref.WeakSet()
 
 
@@ -199,7 +199,7 @@ class FileLease:
         finally:
             turn.end()
 
-    def _asked(self, who: str, name: Hashable, fn: object, ttl: Duration | None) -> tuple[bytes, Freshness | None]:
+    def _asked(self, who: str, name: Hashable, fn: Any, ttl: Duration | None) -> tuple[bytes, Freshness | None]:
         if not callable(fn):
             raise TypeError(f"{who}: fn must be callable, not {fn!r}")
         return self.name_of("", name), Freshness.of(ttl, None, who=who)
@@ -229,7 +229,8 @@ class FileLease:
 
     def _taking(self, turn: "Held", names: Sequence[bytes], wait_s: float) -> Generator[float, None, None]:
         """Yield how long to sleep, again and again, until the turn holds as much as can be had."""
-        around = {number for held in _holding.get() if held.is_live(self._place) for number in held.numbers}
+        around = {number for one in _holding.get() if (held := one()) is not None and held.is_live(self._place)
+                  for number in held.numbers}
         ends = stopwatch() + wait_s
         try:
             for number in sorted(set(map(naming.number_of, names)) - around):
@@ -309,15 +310,16 @@ class FileLease:
 
     def _note(self, name: bytes, offer: Offer) -> None:
         with self._change:
+            self._seen.pop(name, None)
             if len(self._seen) >= _MOST_SEEN:
-                self._seen.clear()  # at worst a result is taken twice while it is good
+                del self._seen[next(iter(self._seen))]  # the oldest: at worst a result is taken twice while it is good
             self._seen[name] = offer.begun
 
 
 class Held:
     """A turn: the names that a load, or a block, holds. True when it holds all that it asked for."""
 
-    __slots__ = ("_ended", "_lease", "_token", "fork", "is_whole", "numbers")
+    __slots__ = ("__weakref__", "_ended", "_lease", "_token", "fork", "is_whole", "numbers")
 
     def __init__(self, lease: FileLease) -> None:
         self._lease, self.fork = lease, lease._fork
@@ -325,6 +327,9 @@ class Held:
         self.is_whole = True
         self._ended = False
         self._token: Any = None
+
+    def __del__(self) -> None:
+        self.end()  # interrupted between being given and being kept
 
     def __bool__(self) -> bool:
         return self.is_whole and not self._ended
@@ -335,7 +340,7 @@ class Held:
 
     def enter(self) -> "Held":
         """From now on this context holds it: what is asked for within it is not waited for."""
-        self._token = _holding.set((*_holding.get(), self))
+        self._token = _holding.set((*_holding.get(), weakref.ref(self)))
         return self
 
     def look(self, name: bytes, *, since: float = -math.inf, once: bool = False) -> Offer | None:

@@ -339,9 +339,12 @@ class CacheCore:
         self.tell()
         return stored
 
+    def _tally(self, which, times):
+        self.counts[which] += times
+
     def _counts(self):
         names = ("hits", "stale_hits", "misses", "coalesced", "loads", "failures", "evicted", "expired", "replaced",
-                 "deleted", "invalidated", "cleared")
+                 "deleted", "invalidated", "cleared", "early", "queued", "refused", "shared")
         fresh = [entry for key in list(self.entries) if (entry := self.fresh_entry(key)) is not None]
         self.tell()
         return {name: self.counts[name] for name in names} | {

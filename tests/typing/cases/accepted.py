@@ -7,11 +7,11 @@ from array import array
 from datetime import timedelta
 from functools import partial
 from collections.abc import Hashable
-from typing import Generic, TypeVar, assert_type
+from typing import Any, Generic, TypeVar, assert_type
 
 from samovar import (
-    Cache, FlightCounts, Freshness, LoadContext, ManualClock, Replayed, SingleFlight, Stats, cache, cached, cached_method,
-    lru_cache, memoize, replay,
+    Cache, FlightCounts, Freshness, LoadContext, ManualClock, Replayed, SingleFlight, Stats, Warmed, cache, cached,
+    cached_method, hot_set, lru_cache, memoize, replay, trace_keys, warm,
 )
 
 T = TypeVar("T")
@@ -222,6 +222,9 @@ assert_type(shop.touch("a"), bool)
 assert_type(shop.delete("a"), bool)
 assert_type(shop.delete_many("abc"), int)
 assert_type(shop.warm(["a"]).loaded, int)
+assert_type(warm(shop, ["a"], len, rate=5, resume="journal", ttl="5m"), Warmed)
+assert_type(hot_set(shop, limit=5), list[str])
+assert_type(trace_keys("log"), list[Any])
 assert_type(list(shop), list[str])
 assert_type(list(shop.values()), list[int])
 assert_type(list(shop.items()), list[tuple[str, int]])
