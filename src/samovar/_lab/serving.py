@@ -56,8 +56,8 @@ def busy(runs: Sequence[Measured]) -> str:
     """A warning when the callers could not be sent in time, and so what was measured is not the caches' doing."""
     late_s = min(run.late_s for run in runs)  # the calmest: a herd may hold up its own crowd
     return "" if late_s < BUSY_S else (
-        f"This machine was busy with other things: 1 caller in 100 was sent {said(late_s, 's')} late or more. Times are not to be "
-        f"trusted; run it again when the machine is at rest."
+        f"This machine was busy with other things: 1 caller in 100 was sent {said(late_s, 's')} late or more. Times are "
+        f"not to be trusted; run it again when the machine is at rest."
     )
 
 
