@@ -34,11 +34,10 @@ from .protocol import (
     Load,
     Steps,
     anew,
-    compute,
     many,
     one,
-    work,
 )
+from .work import compute, work
 
 
 def _limits(who: str, soft: Duration | None, hard: Duration | None) -> dict[str, float | None]:

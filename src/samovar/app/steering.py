@@ -12,7 +12,8 @@ from typing import Any
 from .._base.errors import OriginBusy
 from .._base.missing import MISSING
 from .loading import Awaiting, Blocking, adrive, alone, ask_async, ask_blocking, drive, gap_of
-from .protocol import ERROR, VALUE, Load, Verdict, anew, compute, one
+from .protocol import ERROR, VALUE, Load, Verdict, anew, one
+from .work import compute
 
 
 class _Call:
