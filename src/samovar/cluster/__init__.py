@@ -1,0 +1,1 @@
+"""Level 3: a cache over many machines."""

@@ -1,0 +1,158 @@
+"""The envelope in which a value travels, and the seal on it: bytes that anybody may have written, opened safely.
+
+    magic 2, version 1, codec 1, flags 1 | crc 4 | created 8, soft 8, hard 8, cost 8 | epoch 8 | raw size 4 | tags 2
+    for each tag: length 1, name, version 8
+    when signed: length 1, name of the secret, HMAC 32
+    body
+
+Numbers are big-endian, times float seconds. The CRC is over the key's name and all that follows it: it finds damage, and
+bodies that lie under another's name, and is no signature. A signature is over the key's name, all that stands before it,
+and the body as it was sent; it is verified before anything is expanded or decoded.
+
+The one rule: nothing in here raises for what it was given to open. It is an Envelope, or it is Damaged.
+"""
+
+import math
+import struct
+import zlib
+from typing import Any, NamedTuple
+
+from .codec import MAC, Codec, Zstd
+
+MAX_BODY = 8 << 20  # bytes of a body, expanded
+COMPRESS_FROM = 1024  # bytes; below, there is little to gain
+WORTH = 0.9  # a compressed body that is not at least a tenth smaller is sent as it was
+MOST_TAGS = 1000
+
+_MAGIC = b"\xc5\xa7"
+_VERSION = 1
+_COMPRESSED, _SIGNED = 1, 2
+_HEAD = struct.Struct(">2sBBBIddddQIH")
+_CRC_AT = 5
+_VERSION_OF = struct.Struct(">Q")
+
+
+class Envelope(NamedTuple):
+    """A value and what is known about it.
+
+    created: seconds of the writer's wall clock. soft_s, hard_s: fresh for so long after that, and to be served at most
+    for so long; math.inf for ever. cost_s: what its load took. epoch: the node's when it was written. tags: (name,
+    version).
+    """
+
+    value: Any
+    created: float
+    soft_s: float
+    hard_s: float
+    cost_s: float = 0.0
+    epoch: int = 0
+    tags: tuple[tuple[str, int], ...] = ()
+
+
+class Damaged(NamedTuple):
+    """What cannot be opened: foreign, tampered with, cut off, too large, or of another version. A miss, to be counted."""
+
+    reason: str
+
+
+class Sealer:
+    """Seals and opens envelopes. Safe in threads.
+
+    codec: what carries values. max_body: the most bytes of an expanded body, up to 2**32 - 1. compress: whether bodies are
+    made smaller, where zstd is installed.
+    """
+
+    def __init__(self, codec: Codec, *, max_body: int = MAX_BODY, compress: bool = True) -> None:
+        if type(max_body) is not int or not 0 < max_body < 1 << 32:
+            raise ValueError(f"max_body must be a number of bytes from 1 to 2**32 - 1, not {max_body!r}")
+        self._codec, self._most = codec, max_body
+        self._secrets = codec.secrets
+        self._zstd = Zstd()
+        self._compresses = compress and self._zstd.is_there
+
+    def seal(self, name: str, envelope: Envelope) -> bytes | None:
+        """The bytes of an envelope under the key of this name; None for a body that is too large. Raises what the codec
+        raises for a value that it cannot carry, ValueError for times and tags that are none."""
+        value, created, soft_s, hard_s, cost_s, epoch, tags = envelope
+        body = self._codec.encode(value)
+        size = len(body)
+        if size > self._most:
+            return None
+        flags = 0
+        if size >= COMPRESS_FROM and self._compresses:
+            small = self._zstd.compress(body)
+            if len(small) <= WORTH * size:
+                body, flags = small, _COMPRESSED
+        if not (soft_s >= 0 and hard_s >= 0 and cost_s >= 0 and math.isfinite(created) and 0 <= epoch < 1 << 64):
+            raise ValueError(f"an envelope's times and epoch must be 0 or more, not {envelope[1:6]!r}")
+        if len(tags) > MOST_TAGS:
+            raise ValueError(f"an envelope must carry at most {MOST_TAGS} tags, not {len(tags)}")
+        secrets = self._secrets
+        if secrets is not None:
+            flags |= _SIGNED
+        rest = b"".join([_tag(*tag) for tag in tags]) if tags else b""
+        head = bytearray(_HEAD.pack(
+            _MAGIC, _VERSION, self._codec.number, flags, 0, created, soft_s, hard_s, cost_s, epoch, size, len(tags)))
+        key = name.encode()
+        if secrets is not None:
+            mac = secrets.sign(key, bytes(head) + rest, body)
+            rest += bytes((len(secrets.current),)) + secrets.current + mac
+        crc = zlib.crc32(body, zlib.crc32(rest, zlib.crc32(head, zlib.crc32(key))))
+        head[_CRC_AT:_CRC_AT + 4] = crc.to_bytes(4, "big")
+        return b"".join((head, rest, body))
+
+    def open(self, name: str, payload: bytes) -> Envelope | Damaged:
+        """The envelope under the key of this name, or why there is none."""
+        if len(payload) < _HEAD.size:
+            return Damaged("shorter than an envelope")
+        (magic, version, codec, flags, crc, created, soft_s, hard_s, cost_s, epoch, size, count) = _HEAD.unpack_from(payload)
+        if magic != _MAGIC or version != _VERSION:
+            return Damaged("of another version, or no envelope")
+        if codec != self._codec.number or (flags & _SIGNED != 0) != (self._secrets is not None) or flags > 3:
+            return Damaged("of another codec")
+        if size > self._most or len(payload) > self._most + (1 << 19):
+            return Damaged("too large")
+        key = name.encode()
+        start = payload[:_CRC_AT] + b"\0\0\0\0"
+        with memoryview(payload) as view:
+            if zlib.crc32(view[_CRC_AT + 4:], zlib.crc32(start, zlib.crc32(key))) != crc:
+                return Damaged("damaged, or another key's")
+        try:
+            tags, at = _tags(payload, count)
+            if self._secrets is not None:
+                signed = start + payload[_CRC_AT + 4:at]
+                end = at + 1 + payload[at] + MAC
+                secret, mac, body = payload[at + 1:end - MAC], payload[end - MAC:end], payload[end:]
+                if not self._secrets.are_signed(secret, mac, key, signed, body):
+                    return Damaged("not signed by anybody we trust")
+            else:
+                body = payload[at:]
+            if not (math.isfinite(created) and soft_s >= 0 and hard_s >= 0 and cost_s >= 0):
+                return Damaged("with times that are none")
+            if flags & _COMPRESSED:
+                body = self._zstd.expand(body, size)
+            elif len(body) != size:
+                return Damaged("of another size than was said")
+            value = self._codec.decode(body)
+        except Exception as error:  # whatever an opener makes of a stranger's bytes
+            return Damaged(f"cannot be opened: {type(error).__name__}")
+        return Envelope(value, created, soft_s, hard_s, cost_s, epoch, tags)
+
+
+def _tag(name: str, version: int) -> bytes:
+    text = name.encode()
+    if len(text) > 255:
+        raise ValueError(f"a tag's name must be at most 255 bytes, not {len(text)}")
+    return b"%c%b%b" % (len(text), text, _VERSION_OF.pack(version))
+
+
+def _tags(payload: bytes, count: int) -> tuple[tuple[tuple[str, int], ...], int]:
+    """The tags behind the head, and where they end. Raises for what is damaged."""
+    at, tags = _HEAD.size, []
+    if count > MOST_TAGS:
+        raise ValueError("more tags than anybody writes")
+    for _ in range(count):
+        end = at + 1 + payload[at]
+        tags.append((payload[at + 1:end].decode(), _VERSION_OF.unpack_from(payload, end)[0]))
+        at = end + 8
+    return tuple(tags), at

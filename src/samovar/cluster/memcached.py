@@ -1,0 +1,413 @@
+"""Memcached as a node, by its meta commands: leases, compare-and-set and counters are its own.
+
+    key            the value, with client flag 1; or, with flag 0 and nothing in it, a lease: what `mg N` leaves on a miss
+    key|fence      who changes the original: 24 bytes for each owner, its name and until when, in ms of the wall clock
+    key|<cas>      the value with this CAS number is being renewed
+    samovar|run    see `epoch`
+
+A fence has a key of its own, so that a delete, which is one command, leaves it standing. Whoever begins a write first
+places the fence, then deletes the key. Whoever leases or stores does so first, then looks for the fence, and takes back
+what it did. In whatever order these four meet, a fenced key holds nothing that anybody fills.
+
+The one rule: all who read these keys speak meta: to a plain `get`, a lease looks like an empty value.
+"""
+
+import os
+import struct
+from collections.abc import Generator, Sequence
+from typing import Any
+
+from .._base.clock import wall
+from .._base.freshness import Duration, seconds
+from . import wire
+from .node import (
+    FENCED,
+    HIT,
+    LEASED,
+    LONGEST_MS,
+    LOST,
+    MISS,
+    NOTHING,
+    OK,
+    OWNER,
+    TAG_TTL_MS,
+    TOOBIG,
+    UNAVAILABLE,
+    YOURS,
+    Answer,
+    Capabilities,
+    Fault,
+    Found,
+    Node,
+    Steps,
+    Token,
+    check_body,
+    check_key,
+    check_keys,
+    check_ms,
+    check_owner,
+    epoch_key,
+    random_start,
+)
+from .scripts import LONGEST_HOLD_MS
+from .sockets import Address, Line
+
+_UNTIL = struct.Struct(">Q")
+_TRIES = 8  # how often a fence is looked at anew because somebody else changed it
+_AT_ONCE = 500  # commands that are sent before their replies are awaited
+
+
+class MemcachedNode(Node):
+    """One Memcached, 1.6 or newer, that cells are kept on. Safe in threads, event loops and after a fork.
+
+    where: "host:port", "host" (port 11211), or the path of a unix socket, which begins with "/".
+    name: what the ring places it by; by default `where`.
+    timeout: seconds (or text such as "50ms") for connecting, and for the next part of an answer.
+    tls: an ssl.SSLContext, for a Memcached that was started with -Z.
+    max_value: the most bytes of a body, as far as this program is concerned; the engine's own limit (-I, 1 MB unless it
+        was told otherwise) is found by asking. What is larger is TOOBIG.
+
+    Lifetimes are whole seconds here, rounded up, and end a second late at most. There is no push. Holds of fences are
+    compared with the wall clocks of the writers.
+    """
+
+    def __init__(self, where: str, *, name: str | None = None, timeout: Duration = 0.05, tls: Any = None,
+                 max_value: int = 8 << 20) -> None:
+        address = _address(where, tls)
+        if type(max_value) is not int or max_value < 1:
+            raise ValueError(f"MemcachedNode: max_value must be a number of bytes, at least 1, not {max_value!r}")
+        if name is not None and (type(name) is not str or not name):
+            raise TypeError(f"MemcachedNode: name must be a str that is not empty, not {name!r}")
+        self.name = name or str(address)
+        self._most = max_value
+        self._line = Line(address, wire.Meta(), seconds(timeout, "MemcachedNode: timeout", positive=True))
+        self.capabilities = Capabilities(push=False, ms_ttl=False, max_value=max_value, fence_seen=False)
+
+    # ---------------------------------------------------------------- asking
+
+    def perform(self, request: tuple[bytes, int]) -> Any:
+        return self._line.exchange(*request)
+
+    async def aperform(self, request: tuple[bytes, int]) -> Any:
+        return await self._line.aexchange(*request)
+
+    def close(self) -> None:
+        self._line.close()
+
+    async def aclose(self) -> None:
+        await self._line.aclose()
+
+    def _ask(self, commands: Sequence[bytes]) -> Generator[Any, Any, Any]:
+        """The replies to commands that have one each, or a Fault."""
+        replies: Any = []
+        for at in range(0, len(commands), _AT_ONCE):
+            part = commands[at:at + _AT_ONCE]
+            told = yield self, (part[0] if len(part) == 1 else b"".join(part), len(part))
+            if type(told) is Fault:
+                return told
+            replies += told
+        return replies
+
+    def _all(self, commands: Sequence[bytes]) -> Generator[Any, Any, Any]:
+        """The same, where one refusal is the failure of all."""
+        replies = yield from self._ask(commands)
+        if type(replies) is not Fault:
+            for reply in replies:
+                fault = _fault_in(reply)
+                if fault is not None:
+                    return fault
+        return replies
+
+    # ---------------------------------------------------------------- reading and loading
+
+    def read(self, keys: Sequence[str]) -> Steps[Answer]:
+        check_keys(keys)
+        replies = yield from self._all([wire.ask(key, "c f v") for key in keys])
+        return (UNAVAILABLE, replies) if type(replies) is Fault else (OK, [_found(reply) for reply in replies])
+
+    def lease_many(self, keys: Sequence[str], ms: int) -> Steps[Answer]:
+        check_keys(keys)
+        check_ms(ms, "ms")
+        flags = f"c f v N{_whole_s(ms) + 1}"  # a second that began may end at once
+        commands = [command for key in keys for command in (wire.ask(key, flags), wire.ask(f"{key}|fence", "v"))]
+        replies = yield from self._all(commands)
+        if type(replies) is Fault:
+            return UNAVAILABLE, replies
+        now_ms = _now_ms()
+        answers: list[Answer] = []
+        back: list[bytes] = []
+        for key, reply, fence in zip(keys, replies[::2], replies[1::2], strict=True):
+            is_won = b"W" in reply[1]
+            if _owners(fence[2], now_ms):
+                answers.append((FENCED, None))
+                if is_won:
+                    back.append(wire.remove(key, f"C{wire.flag(reply[1], b'c')}"))
+            elif is_won:
+                answers.append((YOURS, (wire.flag(reply[1], b"c"), False)))
+            else:
+                found = _found(reply)
+                answers.append((HIT, found) if found.kind is HIT else (LEASED, None))
+        yield from self._ask(back)  # what this cannot take back ends by itself
+        return OK, answers
+
+    def fill_many(self, items: Sequence[tuple[str, Token, bytes, int]]) -> Steps[Answer]:
+        for key, _, body, ttl_ms in items:
+            check_key(key)
+            check_body(body)
+            check_ms(ttl_ms, "ttl_ms")
+        commands, places, answers = [], [], [(LOST, None)] * len(items)
+        for at, (key, token, body, ttl_ms) in enumerate(items):
+            if not _is_token(token):
+                continue
+            commands.append(wire.remove(key, f"C{token[0]}") if len(body) > self._most else
+                            wire.store(key, body, f"F1 C{token[0]} T{_whole_s(ttl_ms)}"))
+            places.append(at)
+        replies = yield from self._ask(commands)
+        if type(replies) is Fault:
+            return UNAVAILABLE, replies
+        for at, reply in zip(places, replies, strict=True):
+            answers[at] = (TOOBIG, None) if len(items[at][2]) > self._most and reply[0] == b"HD" else _stored(reply, LOST)
+        return OK, answers
+
+    def claim(self, key: str, token: Token, ms: int) -> Steps[Answer]:
+        check_key(key)
+        check_ms(ms, "ms")
+        if not _is_token(token):
+            return LOST, None
+        claims = f"{key}|{token[0]}"
+        replies = yield from self._all([wire.store(claims, b"", f"ME T{_whole_s(ms) + 1}"), wire.ask(key, "c f s")])
+        if type(replies) is Fault:
+            return UNAVAILABLE, replies
+        (won, _, _), (there, flags, _) = replies
+        if there != b"HD" or wire.flag(flags, b"c") != token[0] or _is_lease(flags):
+            if won == b"HD":
+                yield from self._ask([wire.remove(claims)])
+            return LOST, None
+        return (YOURS, (token[0], True)) if won == b"HD" else (LEASED, None)
+
+    def release(self, key: str, token: Token) -> Steps[Answer]:
+        check_key(key)
+        if not _is_token(token):
+            return LOST, None
+        cas, is_claim = token
+        replies = yield from self._all([wire.remove(f"{key}|{cas}"), wire.ask(key, "c f")] if is_claim else
+                                       [wire.remove(key, f"C{cas}")])
+        if type(replies) is Fault:
+            return UNAVAILABLE, replies
+        if is_claim and wire.flag(replies[1][1], b"c") != cas:
+            return LOST, None
+        return (OK if replies[0][0] == b"HD" else LOST), None
+
+    # ---------------------------------------------------------------- changing
+
+    def put_many(self, items: Sequence[tuple[str, bytes, int]]) -> Steps[Answer]:
+        for key, body, ttl_ms in items:
+            check_key(key)
+            check_body(body)
+            check_ms(ttl_ms, "ttl_ms")
+        commands = []
+        for key, body, ttl_ms in items:
+            commands.append(wire.remove(key) if len(body) > self._most else
+                            wire.store(key, body, f"F1 c T{_whole_s(ttl_ms)}"))
+            commands.append(wire.ask(f"{key}|fence", "v"))
+        replies = yield from self._ask(commands)
+        if type(replies) is Fault:
+            return UNAVAILABLE, replies
+        now_ms = _now_ms()
+        answers, back = [], []
+        for (key, body, _), reply, fence in zip(items, replies[::2], replies[1::2], strict=True):
+            if _owners(fence[2], now_ms):
+                answers.append((FENCED, None))
+                back.append(wire.remove(key))
+            else:
+                answers.append((TOOBIG, None) if len(body) > self._most else _stored(reply, LOST))
+        fault = yield from self._all(back)
+        return (UNAVAILABLE, fault) if type(fault) is Fault else (OK, answers)
+
+    def delete(self, keys: Sequence[str]) -> Steps[Answer]:
+        check_keys(keys)
+        replies = yield from self._all([wire.remove(key) for key in keys])
+        return (UNAVAILABLE, replies) if type(replies) is Fault else (OK, sum(reply[0] == b"HD" for reply in replies))
+
+    def touch(self, key: str, ttl_ms: int) -> Steps[Answer]:
+        check_key(key)
+        check_ms(ttl_ms, "ttl_ms")
+        replies = yield from self._all([wire.ask(key, "f")])
+        if type(replies) is not Fault and wire.flag(replies[0][1], b"f") == 1:
+            replies = yield from self._all([wire.ask(key, f"f T{_whole_s(ttl_ms)}")])
+        if type(replies) is Fault:
+            return UNAVAILABLE, replies
+        return (OK if wire.flag(replies[0][1], b"f") == 1 else MISS), None
+
+    # ---------------------------------------------------------------- fences
+
+    def begin_write(self, keys: Sequence[str], owner: bytes, hold_ms: int) -> Steps[Answer]:
+        check_keys(keys)
+        check_owner(owner)
+        check_ms(hold_ms, "hold_ms")
+        return (yield from self._fence(keys, owner, min(hold_ms, LONGEST_HOLD_MS)))
+
+    def end_write(self, keys: Sequence[str], owner: bytes) -> Steps[Answer]:
+        check_keys(keys)
+        check_owner(owner)
+        return (yield from self._fence(keys, owner, 0))
+
+    def _fence(self, keys: Sequence[str], owner: bytes, hold_ms: int) -> Steps[Answer]:
+        """Add an owner to the fences of these keys, or take it away, each by compare-and-set; then the keys go."""
+        left = list(keys)
+        for _ in range(_TRIES):
+            seen = yield from self._all([wire.ask(f"{key}|fence", "c v") for key in left])
+            if type(seen) is Fault:
+                return UNAVAILABLE, seen
+            now_ms = _now_ms()
+            commands = [command for key, reply in zip(left, seen, strict=True)
+                        for command in (_fenced(key, reply, owner, hold_ms, now_ms), wire.remove(key))]
+            replies = yield from self._all(commands)
+            if type(replies) is Fault:
+                return UNAVAILABLE, replies
+            left = [key for key, reply in zip(left, replies[::2], strict=True) if not _is_fenced(reply, hold_ms)]
+            if not left:
+                return OK, None
+        return UNAVAILABLE, Fault("protocol", f"{len(left)} fences are being changed by others all the time")
+
+    # ---------------------------------------------------------------- counters and the engine itself
+
+    def versions(self, tags: Sequence[str]) -> Steps[Answer]:
+        check_keys(tags)
+        return self._count(tags, 0)
+
+    def _bump(self, counters: Sequence[str]) -> Steps[Answer]:
+        return self._count(counters, 1)
+
+    def _count(self, counters: Sequence[str], step: int) -> Steps[Answer]:
+        replies = yield from self._ask([_counted(counter, step) for counter in counters])
+        if type(replies) is Fault:
+            return UNAVAILABLE, replies
+        strange = [at for at, reply in enumerate(replies) if reply[0] == b"CLIENT_ERROR"]  # what is there is no number
+        if strange:
+            again = yield from self._ask([command for at in strange for command in (
+                wire.remove(counters[at]), _counted(counters[at], step))])
+            if type(again) is Fault:
+                return UNAVAILABLE, again
+            for at, reply in zip(strange, again[1::2], strict=True):
+                replies[at] = reply
+        numbers = []
+        for reply in replies:
+            if reply[0] != b"VA" or not reply[2].strip().isdigit():
+                return UNAVAILABLE, _fault_in(reply) or Fault("protocol", "a counter that is no number")
+            numbers.append(int(reply[2]))
+        return OK, numbers
+
+    def epoch(self, namespace: str) -> Steps[Answer]:
+        """The run is named by a random item, which ends with it. One that is evicted says so too: that costs loads."""
+        place, name = epoch_key(namespace), os.urandom(12).hex().encode()
+        replies = yield from self._ask([_counted(place, 0), wire.store("samovar|run", name, "ME T0"),
+                                        wire.ask("samovar|run", "v")])
+        if type(replies) is Fault:
+            return UNAVAILABLE, replies
+        counted, _, run = replies
+        if counted[0] != b"VA" or not counted[2].strip().isdigit() or run[0] != b"VA":
+            return UNAVAILABLE, _fault_in(counted) or _fault_in(run) or Fault("full", "the engine keeps no epoch")
+        return OK, (int(counted[2]), run[2].decode("latin-1"))
+
+    def probe(self) -> Steps[Answer]:
+        replies = yield from self._ask([wire.ask("samovar|probe", "v"), wire.store("samovar|probe", b"", "T1")])
+        if type(replies) is Fault:
+            return UNAVAILABLE, replies
+        fault = _fault_in(replies[0])
+        return (UNAVAILABLE, fault) if fault else (OK, replies[1][0] == b"HD")
+
+
+def _address(where: str, tls: Any) -> Address:
+    if type(where) is not str or not where:
+        raise TypeError(f"MemcachedNode: where must be 'host:port' or the path of a socket, not {where!r}")
+    if where.startswith("/"):
+        if tls is not None:
+            raise ValueError("MemcachedNode: a unix socket takes no tls")
+        return Address(path=where)
+    host, colon, port = where.rpartition(":") if where.count(":") == 1 or "]" in where else (where, "", "")
+    if colon and where.endswith("]"):
+        host, port = where, ""
+    number = port or "11211"
+    if not (number.isascii() and number.isdigit() and 0 < int(number) < 65536) or not host:
+        raise ValueError(f"MemcachedNode: where must be 'host:port' or the path of a socket, not {where!r}")
+    return Address(host.strip("[]"), int(number), "", tls)
+
+
+# ------------------------------------------------------------------ items and replies
+
+def _whole_s(ms: int) -> int:
+    """Seconds, rounded up: memcached keeps no others, and takes more than 30 days for a date."""
+    return -(-min(ms, LONGEST_MS - 1000) // 1000)
+
+
+def _now_ms() -> int:
+    return int(wall() * 1000)
+
+
+def _is_token(token: Token) -> bool:
+    return type(token) is tuple and len(token) == 2 and type(token[0]) is int and token[0] >= 0
+
+
+def _found(reply: wire.Reply) -> Found:
+    code, flags, body = reply
+    if code != b"VA":
+        return NOTHING
+    token = wire.flag(flags, b"c"), False
+    return Found(LEASED, token) if not body and wire.flag(flags, b"f") == 0 else Found(HIT, token, body)
+
+
+def _is_lease(flags: Sequence[bytes]) -> bool:
+    """Whether an item, asked for client flags and size, is a lease: what is neither that nor ours can be filled over."""
+    return wire.flag(flags, b"f") == 0 and wire.flag(flags, b"s") == 0
+
+
+def _stored(reply: wire.Reply, refused: Any) -> Answer:
+    code, words, _ = reply
+    if code == b"HD":
+        return OK, None
+    if code in (b"EX", b"NF", b"NS"):
+        return refused, None
+    return (TOOBIG, None) if code == b"SERVER_ERROR" and b"large" in words else (
+        UNAVAILABLE, _fault_in(reply) or Fault("protocol", "no reply to a store"))
+
+
+def _fault_in(reply: wire.Reply) -> Fault | None:
+    """What a refusal says about the engine."""
+    code, words, _ = reply
+    if not code.endswith(b"ERROR"):
+        return None
+    text = b" ".join(words).decode("latin-1")[:200]
+    return Fault("full" if "out of memory" in text else "protocol", f"the engine said {text!r}")
+
+
+def _owners(list_: bytes | None, now_ms: int) -> dict[bytes, int]:
+    """Who holds a fence, and until when; those whose time is over, and what nobody may hold so long, left out."""
+    text = list_ or b""
+    size = OWNER + _UNTIL.size
+    found = {text[at:at + OWNER]: _UNTIL.unpack_from(text, at + OWNER)[0]
+             for at in range(0, min(len(text), 1000 * size) - size + 1, size)}
+    return {owner: until for owner, until in found.items() if now_ms < until <= now_ms + LONGEST_HOLD_MS + 60_000}
+
+
+def _fenced(key: str, seen: wire.Reply, owner: bytes, hold_ms: int, now_ms: int) -> bytes:
+    """The command that makes a fence what it is to be, if it still is what was seen."""
+    owners = _owners(seen[2], now_ms)
+    owners.pop(owner, None)
+    if hold_ms:
+        owners[owner] = now_ms + hold_ms
+    place, cas = f"{key}|fence", wire.flag(seen[1], b"c")
+    if not owners:
+        return wire.remove(place, f"C{cas}") if seen[0] == b"VA" else wire.remove(place)
+    body = b"".join([owner + _UNTIL.pack(until) for owner, until in owners.items()])
+    ends = f"T{_whole_s(max(owners.values()) - now_ms) + 1}"
+    return wire.store(place, body, f"C{cas} {ends}" if seen[0] == b"VA" else f"ME {ends}")
+
+
+def _is_fenced(reply: wire.Reply, hold_ms: int) -> bool:
+    return reply[0] == b"HD" or (not hold_ms and reply[0] == b"NF")
+
+
+def _counted(counter: str, step: int) -> bytes:
+    ttl_s = _whole_s(TAG_TTL_MS)
+    return wire.count(counter, f"D{step} J{random_start()} N{ttl_s} v" + (f" T{ttl_s}" if step else ""))

@@ -1,0 +1,435 @@
+"""Redis and Valkey as nodes: one key is one cell (cluster/scripts.py draws it), and each verb is one round trip.
+
+A URL is spoken to over thin connections of our own; a client of redis-py's is used as it is, which brings Redis Cluster,
+Sentinel and its other connections. In Redis Cluster, commands of several keys become one command for each.
+
+The one rule: what is not there, and what is not ours, is a miss and no fault. A stranger who writes under our keys costs
+loads and nothing else.
+"""
+
+import os
+import ssl
+from collections.abc import Generator, Iterable, Sequence
+from typing import Any
+
+from .._base.extras import needed, wanted
+from .._base.freshness import Duration, seconds
+from . import scripts
+from .node import (
+    FENCED,
+    HIT,
+    LEASED,
+    LONGEST_MS,
+    LOST,
+    MISS,
+    NOTHING,
+    OK,
+    TAG_TTL_MS,
+    TOOBIG,
+    UNAVAILABLE,
+    YOURS,
+    Answer,
+    Capabilities,
+    Fault,
+    Found,
+    Node,
+    Steps,
+    Token,
+    check_body,
+    check_key,
+    check_keys,
+    check_ms,
+    check_owner,
+    epoch_key,
+    random_start,
+)
+from .push import ClientSubscription, Subscription, ThinSubscription
+from .resp import ClientLine, Command, Refused, Resp, ThinLine, read_url
+from .sockets import Line
+
+_ID = 16
+_TOKEN = 1 + _ID
+_HEAD = _TOKEN + 8
+_FREE = b"\0" * 8  # nobody renews
+_KEYS_AT_ONCE = 500  # of one script: an engine does nothing else meanwhile
+_STRANGE = ("WRONGTYPE", "ERR value is not")  # somebody keeps something else under this key
+
+
+class RedisNode(Node):
+    """One Redis or Valkey, or one Redis Cluster, that cells are kept on. Safe in threads, event loops and after a fork.
+
+    where: a URL: redis://[[user]:password@]host[:port][/database], rediss:// for TLS, unix:///path/of/socket?db=0. Or a
+        client of redis-py's, blocking (redis.Redis, RedisCluster, Sentinel(...).master_for(...)) or of redis.asyncio;
+        it must not decode responses, and its timeouts and retries are its own affair.
+    aclient: a second client, of redis.asyncio, when `where` is a blocking one and asyncio is used too.
+    name: what the ring places it by; by default the URL without user and password. A client needs one.
+    timeout: seconds (or text such as "50ms") for connecting, and for the next part of an answer.
+    tls: an ssl.SSLContext for rediss://, instead of the system's default.
+    max_value: the most bytes of a body; larger ones are TOOBIG.
+    set_tells: whether SET knows NX and GET together, as of Redis 7.0; None finds out.
+
+    Raises MissingExtra when redis-py with hiredis is not installed. It connects when it is first asked.
+    """
+
+    def __init__(
+        self, where: Any, *, aclient: Any = None, name: str | None = None, timeout: Duration = 0.05,
+        tls: ssl.SSLContext | None = None, max_value: int = 8 << 20, set_tells: bool | None = None,
+    ) -> None:
+        timeout_s = seconds(timeout, "RedisNode: timeout", positive=True)
+        if type(max_value) is not int or max_value < 1:
+            raise ValueError(f"RedisNode: max_value must be a number of bytes, at least 1, not {max_value!r}")
+        self._line: ThinLine | ClientLine
+        if isinstance(where, str):
+            if aclient is not None:
+                raise TypeError("RedisNode: aclient goes with a client, and where is a URL")
+            target = read_url(where, tls)
+            dialect = Resp(needed("hiredis", "redis", "RedisNode"), target.credentials, target.database)
+            self._line = ThinLine(Line(target.address, dialect, timeout_s), dialect)
+            self.name = name or target.name
+        else:
+            self._line = ClientLine(*_clients(where, aclient))
+            if not name:
+                raise TypeError("RedisNode: name must be given with a client: the ring places the node by it")
+            self.name = name
+        if type(self.name) is not str:
+            raise TypeError(f"RedisNode: name must be a str, not {name!r}")
+        self._set_tells = set_tells
+        self._most = max_value
+        self.capabilities = Capabilities(push=True, ms_ttl=True, max_value=max_value, fence_seen=True)
+
+    # ---------------------------------------------------------------- asking
+
+    def perform(self, request: Sequence[Command]) -> Any:
+        return self._line.perform(request)
+
+    async def aperform(self, request: Sequence[Command]) -> Any:
+        return await self._line.aperform(request)
+
+    def close(self) -> None:
+        self._line.close()
+
+    async def aclose(self) -> None:
+        await self._line.aclose()
+
+    def _scripts(self, script: scripts.Script, calls: Sequence[Command]) -> Generator[Any, Any, Any]:
+        """Run a script for each (number of keys, keys, arguments): the replies, or a Fault. An engine that does not know
+        it yet is told it."""
+        replies = yield self, [("EVALSHA", script.digest, *call) for call in calls]
+        if type(replies) is Fault:
+            return replies
+        unknown = [at for at, reply in enumerate(replies) if type(reply) is Refused and reply.startswith("NOSCRIPT")]
+        if unknown:
+            again = yield self, [("EVAL", script.source, *calls[at]) for at in unknown]
+            if type(again) is Fault:
+                return again
+            for at, reply in zip(unknown, again, strict=True):
+                replies[at] = reply
+        return replies
+
+    def _all(self, script: scripts.Script, calls: Sequence[Command], kind: type = int) -> Generator[Any, Any, Any]:
+        """The same, where one refusal, or one reply of another kind, is the failure of all."""
+        replies = yield from self._scripts(script, calls)
+        return replies if type(replies) is Fault else _first_fault(replies, kind) or replies
+
+    # ---------------------------------------------------------------- reading and loading
+
+    def read(self, keys: Sequence[str]) -> Steps[Answer]:
+        check_keys(keys)
+        if not keys:
+            return OK, []
+        if len(keys) == 1 or self._line.is_many:
+            replies = yield self, [("GET", key) for key in keys]
+        else:
+            replies = yield self, [("MGET", *keys)]
+            if type(replies) is not Fault:
+                replies = _listed(replies[0], len(keys))
+        if type(replies) is Fault:
+            return UNAVAILABLE, replies
+        found = [NOTHING if reply is None else _found(reply) for reply in replies]
+        if found[0].kind is UNAVAILABLE and all(one.kind is UNAVAILABLE for one in found):
+            return UNAVAILABLE, found[0].body
+        return OK, found
+
+    def lease_many(self, keys: Sequence[str], ms: int) -> Steps[Answer]:
+        check_keys(keys)
+        check_ms(ms, "ms")
+        if not keys:
+            return OK, []
+        leases = [b"L" + os.urandom(_ID) for _ in keys]
+        replies: Any = None
+        if self._set_tells is not False:
+            replies = yield self, [("SET", key, lease, "NX", "GET", "PX", ms)
+                                   for key, lease in zip(keys, leases, strict=True)]
+            if type(replies) is not Fault and type(replies[0]) is Refused and "syntax" in replies[0]:
+                self._set_tells = False
+        if self._set_tells is False:
+            replies = yield from self._scripts(
+                scripts.LEASE, [(1, key, lease, ms) for key, lease in zip(keys, leases, strict=True)])
+        if type(replies) is Fault:
+            return UNAVAILABLE, replies
+        return OK, [(YOURS, lease) if reply is None else _leased(reply)
+                    for lease, reply in zip(leases, replies, strict=True)]
+
+    def fill_many(self, items: Sequence[tuple[str, Token, bytes, int]]) -> Steps[Answer]:
+        for key, _, body, ttl_ms in items:
+            check_key(key)
+            check_body(body)
+            check_ms(ttl_ms, "ttl_ms")
+        return self._store(
+            scripts.FILL, items, LOST,
+            lambda item: (1, item[0], item[1], _value(item[2]), min(item[3], LONGEST_MS)) if _is_token(item[1]) else None)
+
+    def _store(self, script: scripts.Script, items: Sequence[Any], refused: Any, call: Any) -> Steps[Answer]:
+        """Store items by a script; what is too big takes the cell with it."""
+        answers: list[Any] = [(refused, None)] * len(items)
+        calls, places = [], []
+        for at, item in enumerate(items):
+            words = call(item)
+            if words is None:
+                continue
+            if len(item[-2]) > self._most:
+                answers[at] = TOOBIG, None
+            else:
+                calls.append(words)
+                places.append(at)
+        big = [items[at][0] for at, answer in enumerate(answers) if answer[0] is TOOBIG]
+        if big:
+            status, told = yield from self.delete(big)
+            if status is UNAVAILABLE:
+                return status, told
+        if calls:
+            replies = yield from self._scripts(script, calls)
+            if type(replies) is Fault:
+                return UNAVAILABLE, replies
+            for at, reply in zip(places, replies, strict=True):
+                answers[at] = (OK, None) if reply == 1 else (refused, None) if reply == 0 else _unavailable(reply)
+        return OK, answers
+
+    def claim(self, key: str, token: Token, ms: int) -> Steps[Answer]:
+        check_key(key)
+        check_ms(ms, "ms")
+        if not _is_token(token):
+            return LOST, None
+        mine = b"V" + os.urandom(_ID)
+        replies = yield from self._all(scripts.CLAIM, [(1, key, token, mine, min(ms, scripts.LONGEST_HOLD_MS))])
+        if type(replies) is Fault:
+            return UNAVAILABLE, replies
+        return (YOURS, mine) if replies[0] == 1 else (LEASED if replies[0] == 2 else LOST, None)
+
+    def release(self, key: str, token: Token) -> Steps[Answer]:
+        check_key(key)
+        if not _is_token(token):
+            return LOST, None
+        return (yield from self._whether(scripts.RELEASE, (1, key, token), LOST))
+
+    def _whether(self, script: scripts.Script, call: Command, no: Any) -> Steps[Answer]:
+        replies = yield from self._all(script, [call])
+        return (UNAVAILABLE, replies) if type(replies) is Fault else (OK if replies[0] else no, None)
+
+    # ---------------------------------------------------------------- changing
+
+    def put_many(self, items: Sequence[tuple[str, bytes, int]]) -> Steps[Answer]:
+        for key, body, ttl_ms in items:
+            check_key(key)
+            check_body(body)
+            check_ms(ttl_ms, "ttl_ms")
+        return self._store(scripts.PUT, items, FENCED,
+                           lambda item: (1, item[0], _value(item[1]), min(item[2], LONGEST_MS)))
+
+    def delete(self, keys: Sequence[str]) -> Steps[Answer]:
+        check_keys(keys)
+        if not keys:
+            return OK, 0
+        size = 1 if self._line.is_many else _KEYS_AT_ONCE
+        parts = [keys[at:at + size] for at in range(0, len(keys), size)]
+        replies = yield from self._all(scripts.DELETE, [(len(part), *part) for part in parts])
+        return (UNAVAILABLE, replies) if type(replies) is Fault else (OK, sum(replies))
+
+    def touch(self, key: str, ttl_ms: int) -> Steps[Answer]:
+        check_key(key)
+        check_ms(ttl_ms, "ttl_ms")
+        return (yield from self._whether(scripts.TOUCH, (1, key, min(ttl_ms, LONGEST_MS)), MISS))
+
+    def begin_write(self, keys: Sequence[str], owner: bytes, hold_ms: int) -> Steps[Answer]:
+        check_keys(keys)
+        check_owner(owner)
+        check_ms(hold_ms, "hold_ms")
+        hold_ms = min(hold_ms, scripts.LONGEST_HOLD_MS)
+        return (yield from self._fence(scripts.BEGIN_WRITE, [(1, key, owner, hold_ms, _fence()) for key in keys]))
+
+    def end_write(self, keys: Sequence[str], owner: bytes) -> Steps[Answer]:
+        check_keys(keys)
+        check_owner(owner)
+        return (yield from self._fence(scripts.END_WRITE, [(1, key, owner, _fence()) for key in keys]))
+
+    def _fence(self, script: scripts.Script, calls: Sequence[Command]) -> Steps[Answer]:
+        replies = (yield from self._all(script, calls)) if calls else []
+        return (UNAVAILABLE, replies) if type(replies) is Fault else (OK, None)
+
+    # ---------------------------------------------------------------- counters and the engine itself
+
+    def versions(self, tags: Sequence[str]) -> Steps[Answer]:
+        check_keys(tags)
+        return self._count(tags)
+
+    def _count(self, counters: Sequence[str]) -> Steps[Answer]:
+        if not counters:
+            return OK, []
+        if self._line.is_many:
+            replies = yield self, [("GET", counter) for counter in counters]
+        else:
+            replies = yield self, [("MGET", *counters)]
+            if type(replies) is not Fault:
+                replies = _listed(replies[0], len(counters))
+        fault = replies if type(replies) is Fault else _first_fault(replies)
+        if fault:
+            return UNAVAILABLE, fault
+        numbers = [_number(reply) for reply in replies]
+        unknown = [counter for counter, number in zip(counters, numbers, strict=True) if number is None]
+        if unknown:
+            status, begun = yield from self._move(unknown, 0)
+            if status is UNAVAILABLE:
+                return status, begun
+            given = iter(begun)
+            numbers = [next(given) if number is None else number for number in numbers]
+        return OK, numbers
+
+    def _bump(self, counters: Sequence[str]) -> Steps[Answer]:
+        return self._move(counters, 1)
+
+    def _move(self, counters: Sequence[str], step: int) -> Steps[Answer]:
+        if not counters:
+            return OK, []
+        replies = yield from self._all(
+            scripts.COUNT, [(1, counter, random_start(), TAG_TTL_MS, step) for counter in counters], bytes)
+        if type(replies) is Fault:
+            return UNAVAILABLE, replies
+        numbers = [_number(reply) for reply in replies]
+        return (UNAVAILABLE, Fault("protocol", "a counter that is no number")) if None in numbers else (OK, numbers)
+
+    def epoch(self, namespace: str) -> Steps[Answer]:
+        status, numbers = yield from self._count((epoch_key(namespace),))
+        if status is UNAVAILABLE:
+            return status, numbers
+        replies = yield self, [("INFO", "server")]
+        if type(replies) is Fault:
+            return UNAVAILABLE, replies
+        return OK, (numbers[0], _run_of(replies[0]))
+
+    def probe(self) -> Steps[Answer]:
+        replies = yield self, [("GET", "samovar|probe"), ("SET", "samovar|probe", b"", "PX", 1000)]
+        if type(replies) is Fault:
+            return UNAVAILABLE, replies
+        reads, takes = (_fault_in(reply) for reply in replies)
+        if reads:
+            return UNAVAILABLE, reads
+        return (UNAVAILABLE, takes) if takes and not takes.refuses_writes else (OK, takes is None)
+
+    def publish(self, channel: str, payload: bytes) -> Steps[Answer]:
+        check_body(payload)
+        replies = yield self, [("PUBLISH", channel, payload)]
+        fault = replies if type(replies) is Fault else _first_fault(replies, int)
+        return (UNAVAILABLE, fault) if fault else (OK, replies[0])
+
+    def subscribe(self, channels: Iterable[str]) -> Subscription:
+        if isinstance(self._line, ThinLine):
+            return ThinSubscription(self._line.line, self._line._pack, tuple(channels))
+        return ClientSubscription(self._line._client, self._line._aclient, tuple(channels))
+
+
+def _clients(client: Any, aclient: Any) -> tuple[Any, Any]:
+    """(blocking client or None, asyncio client or None)."""
+    given = [one for one in (client, aclient) if one is not None]
+    for one in given:
+        if not hasattr(one, "execute_command"):
+            raise TypeError(f"RedisNode: where must be a URL or a client of redis-py's, not {type(one).__name__}")
+        if one.get_encoder().decode_responses:
+            raise ValueError("RedisNode: the client must not decode responses: bodies are bytes")
+    tasks = wanted("redis.asyncio")
+    is_async = [tasks is not None and isinstance(one, tasks.Redis | tasks.RedisCluster) for one in given]
+    if aclient is not None and is_async != [False, True]:
+        raise TypeError("RedisNode: with aclient, where must be a blocking client and aclient one of redis.asyncio")
+    return (None, client) if is_async[0] else (client, aclient)
+
+
+# ------------------------------------------------------------------ cells and replies
+
+def _value(body: bytes) -> bytes:
+    return b"".join((b"V", os.urandom(_ID), _FREE, body))
+
+
+def _fence() -> bytes:
+    return b"T" + os.urandom(_ID)
+
+
+def _is_token(token: Token) -> bool:
+    return type(token) is bytes and len(token) <= _TOKEN and token[:1] not in (b"T", b"")
+
+
+def _found(reply: Any) -> Found:
+    """What a reply that is not nil says. What is no cell counts as a value that cannot be decoded, so that it can be
+    filled over, and is a miss for whoever reads."""
+    if type(reply) is bytes:
+        kind = reply[:1]
+        if kind == b"T":
+            return Found(FENCED)
+        if kind == b"L":
+            return Found(LEASED, reply[:_TOKEN])
+        return Found(HIT, reply[:_TOKEN], reply[_HEAD:]) if reply else NOTHING
+    fault = _fault_in(reply)
+    return Found(UNAVAILABLE, None, fault) if fault else NOTHING
+
+
+def _leased(reply: Any) -> Answer:
+    """What a lease that was not given says."""
+    if type(reply) is bytes:
+        found = _found(reply)
+        return (HIT, found) if found.kind is HIT else (LEASED if found.kind is LEASED else FENCED, None)
+    fault = _fault_in(reply)
+    return (UNAVAILABLE, fault) if fault else (FENCED, None)  # a stranger's: load, and store nothing
+
+
+def _fault_in(reply: Any) -> Fault | None:
+    """What is wrong with the engine, as far as one reply says; what a stranger left under a key is not."""
+    if type(reply) is Fault:
+        return reply
+    return reply.fault() if type(reply) is Refused and not reply.startswith(_STRANGE) else None
+
+
+def _first_fault(replies: Sequence[Any], kind: type | None = None) -> Fault | None:
+    """What is wrong with the first reply that is none, or of another kind."""
+    for reply in replies:
+        if type(reply) is Fault:
+            return reply
+        if type(reply) is Refused or (kind is not None and type(reply) is not kind):
+            fault: Fault = _unavailable(reply)[1]
+            return fault
+    return None
+
+
+def _listed(reply: Any, size: int) -> Any:
+    """The replies that MGET has in one, or a Fault."""
+    if type(reply) is list and len(reply) == size:
+        return reply
+    return _unavailable(reply)[1]
+
+
+def _unavailable(reply: Any) -> Answer:
+    fault = reply if type(reply) is Fault else reply.fault() if type(reply) is Refused else None
+    return UNAVAILABLE, fault or Fault("protocol", f"the engine answered {reply!r:.100}")
+
+
+def _number(reply: Any) -> int | None:
+    return int(reply) if type(reply) is bytes and reply.isdigit() and len(reply) < 20 else None
+
+
+def _run_of(reply: Any) -> str:
+    """The run id in what INFO says: text, or what redis-py made of it; of a Redis Cluster, all of them."""
+    if isinstance(reply, dict):
+        if "run_id" in reply:
+            return str(reply["run_id"])
+        return "+".join(sorted(str(one.get("run_id", "")) for one in reply.values() if isinstance(one, dict)))
+    for line in bytes(reply).splitlines() if type(reply) is bytes else ():
+        if line.startswith(b"run_id:"):
+            return line[7:].decode("ascii", "replace")
+    return ""  # its rights do not reach to INFO: a restart is not noticed

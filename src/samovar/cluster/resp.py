@@ -1,0 +1,211 @@
+"""How Redis and Valkey are spoken to over our own thin connections: RESP2, packed and parsed by hiredis; and how they are
+reached through a client of redis-py's instead, for Redis Cluster, Sentinel and whatever else it connects to.
+
+A request is a list of commands, tuples of str, bytes and int. The replies come in the same order; what an engine refuses
+is a `Refused` among them. Both lines have `perform` and `aperform`.
+"""
+
+import re
+import ssl
+from collections.abc import Sequence
+from typing import Any, NamedTuple, TypeAlias
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from .._base.extras import needed
+from .node import Fault
+from .sockets import NOT_YET, Address, Line
+
+Command: TypeAlias = tuple[str | bytes | int, ...]
+
+_REASONS = {
+    "OOM": "full",
+    "READONLY": "readonly", "MISCONF": "readonly", "NOREPLICAS": "readonly", "NOGOODSLAVE": "readonly",
+    "LOADING": "loading", "MASTERDOWN": "loading", "CLUSTERDOWN": "loading", "TRYAGAIN": "loading", "BUSY": "loading",
+    "NOAUTH": "auth", "WRONGPASS": "auth", "NOPERM": "auth", "DENIED": "auth",
+}
+_CODE = re.compile(rf"(?:^|[ -])({'|'.join(_REASONS)})\b")  # Redis 6 wraps what a script met: "ERR Error running ... -OOM"
+
+
+class Refused(str):
+    """An error reply: its whole text."""
+
+    __slots__ = ()
+
+    def fault(self) -> Fault:
+        """What it says about the engine."""
+        code = _CODE.search(self[:300])
+        reason = _REASONS[code.group(1)] if code else "refused" if "max number of clients" in self else "protocol"
+        return Fault(reason, f"the engine said {self[:200]!r}")
+
+
+class Resp:
+    """The dialect. credentials: for AUTH, none, the password, or name and password."""
+
+    def __init__(self, hiredis: Any, credentials: tuple[str, ...], database: int) -> None:
+        self._reader, self._pack = hiredis.Reader, hiredis.pack_command
+        commands: list[Command] = [("AUTH", *credentials)] if credentials else []
+        if database:
+            commands.append(("SELECT", database))
+        self._greeting = self.pack(commands), len(commands)
+
+    def reader(self) -> Any:
+        return self._reader(protocolError=ValueError, replyError=Refused, notEnoughData=NOT_YET)
+
+    def pack(self, commands: Sequence[Command]) -> bytes:
+        pack = self._pack
+        if len(commands) == 1:
+            packed: bytes = pack(commands[0])
+            return packed
+        return b"".join([pack(command) for command in commands])
+
+    def greeting(self) -> tuple[bytes, int]:
+        return self._greeting
+
+    def welcome(self, replies: list[Any]) -> Fault | None:
+        for reply in replies:
+            if type(reply) is Refused:
+                return Fault("auth" if reply.fault().reason == "protocol" else reply.fault().reason,
+                             "the engine refused the password, the user or the database")
+        return None
+
+
+class ThinLine:
+    """Commands over our own connections."""
+
+    is_many = False
+
+    def __init__(self, line: Line, dialect: Resp) -> None:
+        self.line, self._pack = line, dialect.pack
+
+    def perform(self, commands: Sequence[Command]) -> Any:
+        return self.line.exchange(self._pack(commands), len(commands))
+
+    async def aperform(self, commands: Sequence[Command]) -> Any:
+        return await self.line.aexchange(self._pack(commands), len(commands))
+
+    def close(self) -> None:
+        self.line.close()
+
+    async def aclose(self) -> None:
+        await self.line.aclose()
+
+
+class ClientLine:
+    """Commands over a client of redis-py's, blocking, asyncio, or one of each. They are the caller's: they are not closed
+    here, and their timeouts and retries are theirs."""
+
+    def __init__(self, client: Any, aclient: Any) -> None:
+        self._client, self._aclient = client, aclient
+        self._errors = needed("redis.exceptions", "redis", "RedisNode")
+        self.is_many = any(hasattr(one, "get_primaries") for one in (client, aclient))
+
+    def perform(self, commands: Sequence[Command]) -> Any:
+        if self._client is None:
+            raise TypeError("RedisNode: made with an asyncio client only; give a blocking one as client= too")
+        try:
+            if commands[0][0] == "INFO":
+                return [self._client.execute_command(*commands[0], **self._everywhere(self._client))]
+            if len(commands) == 1:
+                return [self._client.execute_command(*commands[0], **_raw(commands[0]))]
+            with self._client.pipeline(**({} if self.is_many else {"transaction": False})) as pipeline:
+                for command in commands:
+                    pipeline.execute_command(*command, **_raw(command))
+                return self._plain(pipeline.execute(raise_on_error=False))
+        except (self._errors.RedisError, OSError, IndexError, ValueError) as error:
+            return self._told(error)
+
+    async def aperform(self, commands: Sequence[Command]) -> Any:
+        if self._aclient is None:
+            raise TypeError("RedisNode: made with a blocking client only; give an asyncio one as aclient= too")
+        try:
+            if commands[0][0] == "INFO":
+                return [await self._aclient.execute_command(*commands[0], **self._everywhere(self._aclient))]
+            if len(commands) == 1:
+                return [await self._aclient.execute_command(*commands[0], **_raw(commands[0]))]
+            async with self._aclient.pipeline(**({} if self.is_many else {"transaction": False})) as pipeline:
+                for command in commands:
+                    pipeline.execute_command(*command, **_raw(command))
+                return self._plain(await pipeline.execute(raise_on_error=False))
+        except (self._errors.RedisError, OSError, IndexError, ValueError) as error:
+            return self._told(error)
+
+    def _everywhere(self, client: Any) -> dict[str, Any]:
+        return {"target_nodes": client.get_primaries()} if self.is_many else {}
+
+    def _plain(self, replies: list[Any]) -> list[Any]:
+        return [self._one(reply) if isinstance(reply, Exception) else reply for reply in replies]
+
+    def _one(self, error: Exception) -> Any:
+        """The error of one command: refused by an engine that answers, or a Fault for this command alone."""
+        told = self._told(error)
+        return told if type(told) is Fault else told[0]
+
+    def _told(self, error: Exception) -> Any:
+        """Replies with one refusal, or the Fault, that an exception of the client's stands for."""
+        known = self._errors
+        if isinstance(error, known.AuthenticationError):
+            return Fault("auth", "the engine refused the password or the user")
+        if isinstance(error, known.ResponseError | known.BusyLoadingError):
+            code = getattr(error, "status_code", None) or type(error).__name__
+            code = {"BusyLoadingError": "LOADING", "OutOfMemoryError": "OOM", "ReadOnlyError": "READONLY",
+                    "NoScriptError": "NOSCRIPT", "NoPermissionError": "NOPERM", "ClusterDownError": "CLUSTERDOWN",
+                    "MasterDownError": "MASTERDOWN", "ResponseError": ""}.get(code, code)
+            text = str(error)
+            return [Refused(text if not code or text.startswith(code) else f"{code} {text}")]
+        if isinstance(error, known.TimeoutError | TimeoutError):
+            return Fault("timeout", "the engine did not answer in time")
+        if isinstance(error, known.ConnectionError | OSError):
+            is_reset = isinstance(error, ConnectionResetError) or "closed" in str(error) or "reset" in str(error)
+            return Fault("reset" if is_reset else "refused", f"the client says {type(error).__name__}")
+        return Fault("protocol", f"the client says {type(error).__name__}")
+
+    def close(self) -> None:
+        """Nothing: the clients are the caller's."""
+
+    async def aclose(self) -> None:
+        """Nothing: the clients are the caller's."""
+
+
+def _raw(command: Command) -> dict[str, Any]:
+    """What keeps redis-py from making True or False of the reply."""
+    return {"get": True} if command[0] == "SET" else {}
+
+
+class Target(NamedTuple):
+    """What a URL says."""
+
+    address: Address
+    credentials: tuple[str, ...]
+    database: int
+    name: str  # without user and password
+
+
+def read_url(url: str, tls: ssl.SSLContext | None) -> Target:
+    """redis://[[user]:password@]host[:port][/database], rediss:// for TLS, unix://[[user]:password@]/path[?db=database].
+    Raises ValueError, without the password, for what cannot be read."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        raise ValueError("RedisNode: the URL cannot be read (is the port a number?)") from None
+    if parts.scheme not in ("redis", "rediss", "unix"):
+        raise ValueError(f"RedisNode: a URL begins with redis://, rediss:// or unix://, not {parts.scheme!r}")
+    query = parse_qs(parts.query)
+    unknown = sorted(set(query) - {"db"})
+    if unknown:
+        raise ValueError(f"RedisNode: the URL's query may hold db alone, not {', '.join(unknown)}")
+    if tls is not None and parts.scheme != "rediss":
+        raise ValueError("RedisNode: tls needs a URL that begins with rediss://")
+    number = query.get("db", [""])[0] or ("" if parts.scheme == "unix" else parts.path.strip("/")) or "0"
+    if not (number.isascii() and number.isdigit()):
+        raise ValueError(f"RedisNode: the database must be a number, not {number!r}")
+    password = unquote(parts.password or "")
+    credentials = tuple(word for word in (unquote(parts.username or ""), password) if word) if password else ()
+    if parts.scheme == "unix":
+        if not parts.path:
+            raise ValueError("RedisNode: a unix:// URL needs the path of a socket")
+        return Target(Address(path=unquote(parts.path)), credentials, int(number), f"unix://{parts.path}?db={number}")
+    if parts.scheme == "rediss" and tls is None:
+        tls = ssl.create_default_context()
+    address = Address(parts.hostname or "localhost", port or 6379, "", tls)
+    return Target(address, credentials, int(number), f"{parts.scheme}://{address}/{number}")

@@ -1,0 +1,224 @@
+"""Envelopes: what was sealed is opened as it was, and whatever else comes is Damaged, never an exception and never code."""
+
+import dataclasses
+import math
+import pickle
+import random
+import struct
+import zlib
+
+import pytest
+from hypothesis import given, settings, strategies as st
+
+from samovar.cluster.codec import Msgpack, SignedPickle, Zstd
+from samovar.cluster.envelope import _CRC_AT, _HEAD, Damaged, Envelope, Sealer
+
+zstandard = pytest.importorskip("zstandard")  # and msgspec: both are in the test group where they have wheels
+
+KEYS = {"old": b"o" * 16, "new": b"n" * 32}
+CODECS = {
+    "msgpack": Msgpack(),
+    "signed msgpack": Msgpack(keys=KEYS, current="new"),
+    "signed pickle": SignedPickle(keys=KEYS, current="new"),
+}
+NAME = "shop:1:stea"
+LARGE = {"rows": [{"id": number, "name": "tea " * 5} for number in range(200)]}
+
+lengths = st.floats(0, allow_nan=False)
+plain = st.recursive(
+    st.none() | st.booleans() | st.integers(-2**63, 2**64 - 1) | st.floats(allow_nan=False) | st.text() | st.binary(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4), max_leaves=12)
+envelopes = st.builds(
+    Envelope, value=plain, created=st.floats(0, 4e9), soft_s=lengths, hard_s=lengths, cost_s=lengths,
+    epoch=st.integers(0, 2**64 - 1),
+    tags=st.lists(st.tuples(st.text(max_size=60), st.integers(0, 2**64 - 1)), max_size=3).map(tuple))
+
+
+@pytest.fixture(params=CODECS)
+def sealer(request):
+    return Sealer(CODECS[request.param])
+
+
+def sealed_again(payload, name=NAME):
+    """With a CRC that fits: what a stranger can do who knows the format."""
+    blank = payload[:_CRC_AT] + b"\0\0\0\0" + payload[_CRC_AT + 4:]
+    crc = zlib.crc32(blank, zlib.crc32(name.encode()))
+    return payload[:_CRC_AT] + crc.to_bytes(4, "big") + payload[_CRC_AT + 4:]
+
+
+@pytest.mark.parametrize("codec", CODECS)
+@given(envelope=envelopes)
+@settings(max_examples=60)
+def test_envelope_opens_as_it_was_sealed(codec, envelope):
+    sealer = Sealer(CODECS[codec])
+    assert sealer.open(NAME, sealer.seal(NAME, envelope)) == envelope
+
+
+def test_envelope_keeps_for_ever_for_ever(sealer):
+    envelope = Envelope(None, 1.5e9, math.inf, math.inf)
+    assert sealer.open(NAME, sealer.seal(NAME, envelope)) == envelope
+
+
+def test_large_body_is_compressed_and_a_dense_one_is_not(sealer):
+    envelope = Envelope(LARGE, 1.5e9, 1.0, 2.0)
+    payload = sealer.seal(NAME, envelope)
+    assert len(payload) < len(Sealer(sealer._codec, compress=False).seal(NAME, envelope)) / 4
+    assert sealer.open(NAME, payload) == envelope
+    dense = random.Random(1).randbytes(5000)
+    assert len(sealer.seal(NAME, envelope._replace(value=dense))) > 5000
+    assert sealer.open(NAME, sealer.seal(NAME, envelope._replace(value=dense))).value == dense
+
+
+@pytest.mark.parametrize("codec", CODECS)
+@given(payload=st.binary(max_size=400))
+@settings(max_examples=200)
+def test_any_bytes_are_damaged(codec, payload):
+    assert type(Sealer(CODECS[codec]).open(NAME, payload)) is Damaged
+
+
+@pytest.mark.parametrize("value", [7, LARGE], ids=["small", "compressed"])
+def test_every_flipped_bit_is_found(sealer, value):
+    payload = sealer.seal(NAME, Envelope(value, 1.5e9, 60.0, 120.0, 0.5, 9, (("teas", 4),)))
+    for at in range(len(payload)):
+        for bit in range(8):
+            flipped = bytearray(payload)
+            flipped[at] ^= 1 << bit
+            assert type(sealer.open(NAME, bytes(flipped))) is Damaged, (at, bit)
+
+
+def test_every_cut_and_every_addition_is_found(sealer):
+    payload = sealer.seal(NAME, Envelope([1, "two"], 1.5e9, 60.0, 120.0, 0.5, 9, (("teas", 4),)))
+    for end in range(len(payload)):
+        assert type(sealer.open(NAME, payload[:end])) is Damaged
+    assert type(sealer.open(NAME, payload + b"\0")) is Damaged
+
+
+def test_envelope_of_another_key_or_namespace_is_found(sealer):
+    payload = sealer.seal(NAME, Envelope(7, 1.5e9, 60.0, 120.0))
+    for other in ("shop:1:scoffee", "shop:2:stea", "bar:1:stea"):
+        assert type(sealer.open(other, payload)) is Damaged
+
+
+@pytest.mark.parametrize("codec", CODECS)
+@given(st.data())
+@settings(max_examples=150)
+def test_stranger_who_knows_the_format_is_answered_without_an_exception(codec, data):
+    """Any byte changed, and the CRC made to fit again. Unsigned, that may open; signed, it never does."""
+    sealer = Sealer(CODECS[codec])
+    sealed = sealer.seal(NAME, Envelope(LARGE, 1.5e9, 60.0, 120.0, 0.5, 9, (("teas", 4),)))
+    payload = bytearray(sealed)
+    for _ in range(data.draw(st.integers(1, 4))):
+        at = data.draw(st.integers(0, len(payload) - 1))
+        payload[at] ^= data.draw(st.integers(1, 255))
+    forged = sealed_again(bytes(payload))
+    opened = sealer.open(NAME, forged)
+    if forged == sealed or codec == "msgpack":
+        assert type(opened) in (Envelope, Damaged)
+    else:
+        assert type(opened) is Damaged
+
+
+class Trap:
+    """Runs when it is unpickled."""
+
+    sprung = 0
+
+    def __reduce__(self):
+        return Trap.spring, ()
+
+    @staticmethod
+    def spring():
+        Trap.sprung += 1
+
+
+def test_pickle_of_a_stranger_is_never_loaded():
+    ours = SignedPickle(keys=KEYS, current="new")
+    theirs = SignedPickle(keys={"new": b"x" * 16}, current="new")
+    assert Sealer(theirs).open(NAME, Sealer(theirs).seal(NAME, Envelope(Trap(), 1.5e9, 1.0, 1.0))).value is None
+    assert Trap.sprung == 1, "the trap works"
+    for payload in (Sealer(theirs).seal(NAME, Envelope(Trap(), 1.5e9, 1.0, 1.0)), pickle.dumps(Trap())):
+        assert type(Sealer(ours).open(NAME, payload)) is Damaged
+        assert type(Sealer(Msgpack()).open(NAME, payload)) is Damaged
+    unsigned = bytearray(Sealer(Msgpack()).seal(NAME, Envelope(pickle.dumps(Trap()), 1.5e9, 1.0, 1.0)))
+    unsigned[3] = SignedPickle.number
+    assert Sealer(ours).open(NAME, sealed_again(bytes(unsigned))) == Damaged("of another codec")
+    assert Trap.sprung == 1
+
+
+def test_secrets_are_changed_without_a_cold_tier():
+    before = Sealer(SignedPickle(keys=KEYS, current="old"))
+    after = Sealer(SignedPickle(keys=KEYS, current="new"))
+    done = Sealer(SignedPickle(keys={"new": KEYS["new"]}, current="new"))
+    old, new = (one.seal(NAME, Envelope({1}, 1.5e9, 1.0, 1.0)) for one in (before, after))
+    assert after.open(NAME, old).value == before.open(NAME, new).value == {1}
+    assert done.open(NAME, old) == Damaged("not signed by anybody we trust")
+    assert done.open(NAME, new).value == {1}
+
+
+def test_bomb_is_refused_before_there_is_room_for_it():
+    """A frame that expands to more than it says, one that says more than is allowed, and one that says nothing."""
+    sealer = Sealer(Msgpack(), max_body=1 << 20)
+    honest = Sealer(Msgpack(), max_body=1 << 30).seal(NAME, Envelope(b"\0" * (64 << 20), 1.5e9, 1.0, 1.0))
+    assert len(honest) < 1 << 14
+    assert sealer.open(NAME, honest) == Damaged("too large")
+    fields = list(_HEAD.unpack_from(honest))
+    fields[-2] = 1000  # the size that is said
+    lying = sealed_again(_HEAD.pack(*fields) + honest[_HEAD.size:])
+    assert sealer.open(NAME, lying) == Damaged("cannot be opened: ValueError")
+    silent = zstandard.ZstdCompressor(write_content_size=False).compress(b"\0" * (64 << 20))
+    assert sealer.open(NAME, sealed_again(_HEAD.pack(*fields) + silent)) == Damaged("cannot be opened: ValueError")
+
+
+def test_body_that_is_too_large_is_not_sealed():
+    sealer = Sealer(Msgpack(), max_body=1000)
+    assert sealer.seal(NAME, Envelope(b"x" * 990, 1.5e9, 1.0, 1.0)) is not None
+    assert sealer.seal(NAME, Envelope(b"x" * 1000, 1.5e9, 1.0, 1.0)) is None
+
+
+@pytest.mark.parametrize("field, number", [(5, math.nan), (5, math.inf), (6, math.nan), (7, -1.0), (8, math.nan)])
+def test_times_that_are_none_are_damage(field, number):
+    payload = Sealer(Msgpack()).seal(NAME, Envelope(7, 1.5e9, 1.0, 1.0))
+    fields = list(_HEAD.unpack_from(payload))
+    fields[field] = number
+    assert type(Sealer(Msgpack()).open(NAME, sealed_again(_HEAD.pack(*fields) + payload[_HEAD.size:]))) is Damaged
+
+
+def test_more_tags_than_are_there_are_damage():
+    payload = Sealer(Msgpack()).seal(NAME, Envelope(7, 1.5e9, 1.0, 1.0))
+    forged = payload[:_HEAD.size - 2] + struct.pack(">H", 65535) + payload[_HEAD.size:]
+    assert type(Sealer(Msgpack()).open(NAME, sealed_again(forged))) is Damaged
+
+
+@dataclasses.dataclass
+class Tea:
+    name: str
+    grams: int
+
+
+def test_typed_values_come_back_as_their_type_and_others_are_damage():
+    sealer = Sealer(Msgpack(type=Tea))
+    tea = Tea("assam", 100)
+    assert sealer.open(NAME, sealer.seal(NAME, Envelope(tea, 1.5e9, 1.0, 1.0))).value == tea
+    other = Sealer(Msgpack()).seal(NAME, Envelope({"name": 7}, 1.5e9, 1.0, 1.0))
+    assert type(sealer.open(NAME, other)) is Damaged
+
+
+def test_value_that_no_codec_carries_is_the_caller_s_mistake():
+    with pytest.raises(TypeError):
+        Sealer(Msgpack()).seal(NAME, Envelope(object(), 1.5e9, 1.0, 1.0))
+    for wrong in (Envelope(1, math.nan, 1.0, 1.0), Envelope(1, 1.0, -1.0, 1.0), Envelope(1, 1.0, 1.0, 1.0, 0.0, -1)):
+        with pytest.raises(ValueError, match="times"):
+            Sealer(Msgpack()).seal(NAME, wrong)
+    with pytest.raises(ValueError, match="at most 1000 tags"):
+        Sealer(Msgpack()).seal(NAME, Envelope(1, 1.0, 1.0, 1.0, tags=(("t", 1),) * 1001))
+    with pytest.raises(ValueError, match="max_body"):
+        Sealer(Msgpack(), max_body=0)
+
+
+def test_zstd_of_another_size_is_refused():
+    zstd = Zstd()
+    frame = zstd.compress(b"tea" * 1000)
+    assert zstd.expand(frame, 3000) == b"tea" * 1000
+    for size in (0, 2999, 3001):
+        with pytest.raises(ValueError):
+            zstd.expand(frame, size)
