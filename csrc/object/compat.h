@@ -37,6 +37,33 @@
 #define SV_POST(place, number) ((place) = (number))
 #endif
 
+/* A reference in an object's own memory that others may replace at this moment: a new reference to what it was or is.
+ * Nobody locks; whoever replaces it steals a reference and drops the old one. It is never NULL. */
+#ifdef Py_GIL_DISABLED
+SV_INLINE PyObject *sv_slot_read(PyObject *owner, size_t offset)
+{
+    PyMemberDef member = {.name = "slot", .type = Py_T_OBJECT_EX, .offset = (Py_ssize_t)offset};
+    return PyMember_GetOne((const char *)owner, &member);
+}
+SV_INLINE void sv_slot_write_steal(PyObject *owner, size_t offset, PyObject *value)
+{
+    PyMemberDef member = {.name = "slot", .type = Py_T_OBJECT_EX, .offset = (Py_ssize_t)offset};
+    (void)PyMember_SetOne((char *)owner, &member, value);
+    Py_DECREF(value);
+}
+#else
+SV_INLINE PyObject *sv_slot_read(PyObject *owner, size_t offset)
+{
+    return Py_NewRef(*(PyObject **)((char *)owner + offset));
+}
+SV_INLINE void sv_slot_write_steal(PyObject *owner, size_t offset, PyObject *value)
+{
+    PyObject **slot = (PyObject **)((char *)owner + offset), *old = *slot;
+    *slot = value;
+    Py_DECREF(old);
+}
+#endif
+
 /* A mutex for what is shared by all flights of the process. Nothing that can block or run Python happens inside. */
 #ifdef Py_GIL_DISABLED
 typedef PyMutex sv_mutex;

@@ -17,6 +17,11 @@ Level 2, a cache for an application:
     LoadTimeout, SnapshotError, SamovarError
                         what no argument could have prevented
 
+Level 3, a cache over many machines:
+
+    HashRing            which node has which key: consistent hashing with weights, bounded load, ketama
+    RingDiff, RingLoad  what moves between two rings, and how evenly one is spread
+
 Level 4, one works, the crowd waits:
 
     SingleFlight        concurrent calls for one key become one, and nothing is kept; FlightCounts: what it counted
@@ -49,6 +54,7 @@ from .app import Cache, LoadContext, cached
 from .app.replay import Replayed, replay
 from .app.steering import renew as _renew, steer as _steer, tags_of as _tags_of
 from .app.warming import Warmed
+from .cluster import HashRing, RingDiff, RingLoad
 from .herd import BudgetStats, FileLease, FlightCounts, OriginBudget, SingleFlight
 from .herd.hot import hot_set, load_hot_set, save_hot_set
 from .herd.traces import trace_keys
@@ -64,12 +70,15 @@ __all__ = [
     "FileLease",
     "FlightCounts",
     "Freshness",
+    "HashRing",
     "LoadContext",
     "LoadTimeout",
     "ManualClock",
     "OriginBudget",
     "OriginBusy",
     "Replayed",
+    "RingDiff",
+    "RingLoad",
     "SamovarError",
     "SingleFlight",
     "SnapshotError",

@@ -20,7 +20,7 @@ typedef struct check_test {
 #define SUITE_END {NULL, NULL}
 
 extern const check_test slab_suite[], index_suite[], lru_suite[], histogram_suite[], memory_suite[], fuzz_suite[],
-    ghost_suite[], rules_suite[], replay_suite[], wheel_suite[], block_suite[];
+    ghost_suite[], rules_suite[], replay_suite[], wheel_suite[], block_suite[], hash_suite[], ring_suite[];
 
 #define CHECK(claim) ((claim) ? (void)0 : check_failed(__FILE__, __LINE__, #claim))
 #define CHECK_EQUAL(found, expected) check_equal(__FILE__, __LINE__, #found, (uint64_t)(found), (uint64_t)(expected))
@@ -36,6 +36,9 @@ static inline uint32_t chance_below(uint32_t limit) { return (uint32_t)((sv_chan
 
 /* Any string of bytes as a walk of the timer wheel beside its twin (test_wheel.c); for the fuzzer. */
 void wheel_program(const uint8_t *bytes, size_t size);
+
+/* Likewise of nodes that join a ring and leave it (test_ring.c). */
+void ring_program(const uint8_t *bytes, size_t size);
 
 /* ------------------------------------------------------------------ memory.c: an allocator that fails when told to */
 

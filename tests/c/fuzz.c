@@ -1,5 +1,6 @@
 /* Any string of bytes is a program over slab, index and order, walked beside the twin. Seeded strings in `check`; a
- * libFuzzer target where clang is at hand (`make fuzz`), in which an odd first byte walks the timer wheel instead. */
+ * libFuzzer target where clang is at hand (`make fuzz`), in which the first byte may choose the timer wheel or the ring
+ * instead. */
 #include "shelf.h"
 
 #define MOST 900u
@@ -94,7 +95,9 @@ static void run(const uint8_t *bytes, size_t size)
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 {
-    if (size > 0 && bytes[0] % 2 == 1)
+    if (size > 0 && bytes[0] % 4 == 3)
+        ring_program(bytes + 1, size - 1);
+    else if (size > 0 && bytes[0] % 2 == 1)
         wheel_program(bytes + 1, size - 1);
     else
         run(bytes, size);

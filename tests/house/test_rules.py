@@ -63,10 +63,17 @@ def floor_of(path):
     return len(FLOORS) if first == "__init__" else FLOORS.index(first)
 
 
+def only_for_types(tree):
+    """What stands under `if TYPE_CHECKING:`, which never runs."""
+    return {inside for node in ast.walk(tree) if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+            for part in node.body for inside in ast.walk(part)}
+
+
 def imports_of(path):
-    """(line, dotted name) of each import of the package in a module, relative ones made absolute."""
+    """(line, dotted name) of each import that may run in a module, relative ones made absolute."""
     here = ["samovar", *path.relative_to(PACKAGE).with_suffix("").parts]
-    for node in ast.walk(ast.parse(path.read_text())):
+    tree = ast.parse(path.read_text())
+    for node in set(ast.walk(tree)) - only_for_types(tree):
         if isinstance(node, ast.Import):
             for alias in node.names:
                 yield node.lineno, alias.name

@@ -7,7 +7,7 @@ import samovar
 NAMES = ["lru_cache", "cache", "memoize", "cached_method", "Cache", "cached", "Freshness", "LoadContext", "ManualClock",
          "Stats", "LoadTimeout", "SamovarError", "SnapshotError", "SingleFlight", "FlightCounts", "FileLease",
          "OriginBudget", "OriginBusy", "BudgetStats", "warm", "awarm", "hot_set",
-         "save_hot_set", "load_hot_set", "trace_keys", "Warmed"]
+         "save_hot_set", "load_hot_set", "trace_keys", "Warmed", "HashRing", "RingDiff", "RingLoad"]
 
 
 def test_package_names_what_it_offers():

@@ -1,1 +1,5 @@
 """Level 3: a cache over many machines."""
+
+from .ring import HashRing, RingDiff, RingLoad
+
+__all__ = ["HashRing", "RingDiff", "RingLoad"]
