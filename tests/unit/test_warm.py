@@ -2,25 +2,22 @@
 from, and other stores than a Cache can be warmed."""
 
 import asyncio
+import contextvars
 import io
 import sys
 import threading
 
 import pytest
 
-from samovar import Cache, SamovarError, SnapshotError, awarm, warm
+from samovar import Cache, OriginBudget, OriginBusy, SamovarError, SnapshotError, awarm, warm
 from samovar.app import warming
 from samovar.herd import journal, progress
 from samovar.herd.journal import Journal
 from support import run_async, together, wait_for
 
 
-class Busy(SamovarError):
-    """As the budget of an origin says it."""
-
-    def __init__(self, retry_after):
-        super().__init__("busy")
-        self.retry_after = retry_after
+def Busy(retry_after):
+    return OriginBusy("busy", retry_after)
 
 
 class Shelf:
@@ -225,12 +222,24 @@ def test_warm_gives_up_a_key_whose_origin_stays_busy():
     assert len([one for one in time.slept if one]) == warming.TRIES - 1 and max(time.slept) == warming.LONGEST_S
 
 
+def test_warm_waits_for_a_place_in_the_budget_of_its_origin():
+    budget, slept = OriginBudget(1, max_queue=0), []
+    cache, place = Cache(budget=budget), contextvars.Context().run(budget.enter)  # by somebody else
+
+    def rest(seconds):
+        slept.append(seconds)
+        if len(slept) == 3:
+            place.leave()
+
+    assert warming.drive(cache, ["tea"], warming.fills(cache, str.upper), sleep=rest) == (1, 0, 0, 0)
+    assert len(slept) == 3 and budget.stats().refused_full == 3 and budget.stats().most == 1
+
+
 def test_pause_is_for_busy_origins_only():
     class Foreign(Exception):
         retry_after = 5.0
 
     assert warming.pause_s(Foreign(), 1) is None and warming.pause_s(SamovarError(), 1) is None
-    assert warming.pause_s(Busy(float("nan")), 1) is None and warming.pause_s(Busy(None), 1) is None
     assert warming.pause_s(Busy(1e9), 1) == 60.0 and warming.pause_s(Busy(-1.0), 1) == warming.SHORTEST_S
 
 

@@ -18,7 +18,7 @@ from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 from .._base.clock import stopwatch
-from .._base.errors import SamovarError
+from .._base.errors import OriginBusy
 from .._base.freshness import Freshness
 from .._base.missing import MISSING
 from . import loading, options
@@ -66,14 +66,10 @@ class Pace:
 
 
 def pause_s(error: BaseException, tries: int) -> float | None:
-    """How long to wait before a key is tried again whose load ended so, after so many tries; None: that is a failure.
-
-    It is tried again when the origin was busy: an error of samovar's own that says `retry_after`, in seconds.
-    """
-    after: object = getattr(error, "retry_after", None) if isinstance(error, SamovarError) else None
-    if tries >= TRIES or not isinstance(after, int | float) or math.isnan(after):
+    """How long to wait before a key is tried again whose load ended so, after so many tries; None: that is a failure."""
+    if tries >= TRIES or not isinstance(error, OriginBusy):
         return None
-    return max(min(float(after), 60.0), min(SHORTEST_S * 2.0 ** (tries - 1), LONGEST_S))
+    return max(min(error.retry_after, 60.0), min(SHORTEST_S * 2.0 ** (tries - 1), LONGEST_S))
 
 
 # ------------------------------------------------------------------ arguments
