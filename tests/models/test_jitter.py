@@ -37,7 +37,7 @@ def test_jitter_spreads_a_million_entries_that_were_set_together(jitter):
     if jitter == 0:
         assert worst == MANY
     else:
-        assert worst / MANY == pytest.approx(0.01 / jitter, rel=0.03)
+        assert worst / MANY == pytest.approx(0.01 / jitter, rel=0.06)
 
 
 def test_jitter_leaves_each_call_a_bounded_part_of_what_expires():
@@ -123,7 +123,7 @@ def test_jitter_spreads_what_a_memo_remembers(fresh):
         before = sum(memo.cache_contains(number) for number in range(2000))
         shares.append(before)
     fallen = [earlier - later for earlier, later in zip([2000, *shares], shares)]
-    assert max(fallen) / 2000 < 0.035 and sum(fallen[:49]) == 0 and shares[-1] == 0
+    assert max(fallen) / 2000 < 0.045 and sum(fallen[:49]) == 0 and shares[-1] == 0
 
 
 def test_jitter_of_negative_results_holds_too():

@@ -335,7 +335,7 @@ def test_old_answer_is_no_rescue_from_an_exception_that_is_an_answer(origin, clo
 def chance(monkeypatch, clock):
     """The chance of XFetch, and a stopwatch that shows what the clock shows: a load costs what it moves it by."""
     drawn = [0.0]
-    monkeypatch.setattr("samovar.app.loading.random.random", lambda: drawn[0])
+    monkeypatch.setattr("samovar._base.early.chance.random", lambda: drawn[0])
     monkeypatch.setattr("samovar.app.protocol.stopwatch", clock)
     return drawn
 
