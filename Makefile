@@ -47,7 +47,8 @@ bench-policies: $(VENV)/.policies ## the eviction rules on public traces, beside
 lint: $(VENV)/.built $(VENV)/.check lint-c ## ruff, mypy --strict, stubtest, and our C under strict warnings
 	$(VENV)/bin/ruff check .
 	$(PY) -m mypy
-	$(PY) -m mypy.stubtest --concise samovar
+	$(PY) -m mypy.stubtest --concise --mypy-config-file pyproject.toml --allowlist tests/typing/stubtest.allow \
+	    --ignore-unused-allowlist samovar
 
 lint-c: $(VENV)/.made ## our C files, release and debug, with -Wall -Wextra -Wconversion -Wshadow -Werror
 	@echo 'csrc/*/*.c $(STRICT)'
