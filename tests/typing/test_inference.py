@@ -34,7 +34,9 @@ def test_pyright_strict_agrees_with_every_case():
 
 
 def test_stubs_say_what_the_code_does(tmp_path):
-    run("mypy.stubtest", "--concise", "samovar")  # and every module in it, samovar._core too
+    allowed = ("--allowlist", CASES.parent / "stubtest.allow", "--ignore-unused-allowlist")
+    settings = ("--mypy-config-file", CASES.parents[2] / "pyproject.toml")
+    run("mypy.stubtest", "--concise", *settings, *allowed, "samovar")  # and every module in it, samovar._core too
 
 
 def test_source_passes_mypy_strict(tmp_path):
