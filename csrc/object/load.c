@@ -125,20 +125,28 @@ SV_NEVER_INLINE PyObject *sv_memo_keep(sv_memo *memo, const sv_asked *asked, uin
     return value;
 }
 
+int sv_memo_remembers(const sv_memo *memo, PyObject *error)
+{
+    return memo->exceptions != NULL && PyErr_GivenExceptionMatches(error, memo->exceptions) &&
+           (sv_words.busy == NULL || !PyErr_GivenExceptionMatches(error, sv_words.busy));
+}
+
 /* The function raised: remember the exception if it is one of those that the memo remembers. */
 SV_NOINLINE void sv_memo_keep_error(sv_memo *memo, const sv_asked *asked, uint64_t epoch, uint64_t fences)
 {
     SV_LOCK(memo)
     memo->store.counts.failures++;
     SV_UNLOCK()
-    if (memo->exceptions == NULL || !PyErr_ExceptionMatches(memo->exceptions))
+    if (memo->exceptions == NULL)
         return;
     PyObject *error = sv_raised_take();
-    PyObject *stored = sv_ready_new(error, SV_REMEMBERED_ERROR);
-    if (stored != NULL)
-        stored = sv_memo_keep(memo, asked, epoch, fences, stored);
-    Py_XDECREF(stored);
-    PyErr_Clear();
+    if (sv_memo_remembers(memo, error)) {
+        PyObject *stored = sv_ready_new(error, SV_REMEMBERED_ERROR);
+        if (stored != NULL)
+            stored = sv_memo_keep(memo, asked, epoch, fences, stored);
+        Py_XDECREF(stored);
+        PyErr_Clear();
+    }
     sv_raised_put_steal(error);
 }
 
@@ -182,7 +190,7 @@ static SV_NOINLINE PyObject *settle_error(sv_memo *memo, uint32_t number)
     PyObject *error = sv_raised_take(), *stored = NULL, *flight;
     sv_pouch pouch;
     SV_POUCH_EMPTY(&pouch);
-    if (memo->exceptions != NULL && PyErr_GivenExceptionMatches(error, memo->exceptions)) {
+    if (sv_memo_remembers(memo, error)) {
         stored = sv_ready_new(error, SV_REMEMBERED_ERROR);
         PyErr_Clear();
     }

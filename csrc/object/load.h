@@ -20,6 +20,8 @@ PyObject *sv_memo_load_alone(sv_memo *memo, const sv_asked *asked, PyObject *con
 /* Store what the function returned (stolen), and return it; or remember the exception that it raised, if it is one of
  * those that the memo remembers. */
 PyObject *sv_memo_keep(sv_memo *memo, const sv_asked *asked, uint64_t epoch, uint64_t fences, PyObject *value);
+/* Whether the memo remembers this exception; never one that says that the origin is busy. */
+int sv_memo_remembers(const sv_memo *memo, PyObject *error);
 void sv_memo_keep_error(sv_memo *memo, const sv_asked *asked, uint64_t epoch, uint64_t fences);
 
 /* Call the function and count it as a load, and nothing else. */

@@ -51,10 +51,11 @@ extern PyMemberDef sv_memo_members[];
 
 /* What the floors above hand down once: the types of cache_info() and cache_stats(), the coroutine functions that load
  * and refresh a memoized `async def`, the functions that do so where loads are steered and the one that says which tags
- * an answer carries there, the maker of the error for an unhashable argument, the type of a bound cached method, and a
- * function that makes None where a pickled instance had a memo. */
+ * an answer carries there, the maker of the error for an unhashable argument, the type of a bound cached method, a
+ * function that makes None where a pickled instance had a memo, and the exception that no memo remembers. */
 typedef struct sv_memo_words {
     PyObject *info, *stats, *load, *refresh, *steer, *renew, *tags_of, *unhashable, *bound, *left_behind;
+    PyObject *busy;
 } sv_memo_words;
 extern sv_memo_words sv_words;
 

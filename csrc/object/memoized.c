@@ -259,7 +259,7 @@ PROTOCOL(fenced_at)
 static int outcome_form(sv_memo *memo, PyObject *outcome, int raises, PyObject **stored)
 {
     *stored = NULL;
-    if (raises && (memo->exceptions == NULL || !PyErr_GivenExceptionMatches(outcome, memo->exceptions)))
+    if (raises && !sv_memo_remembers(memo, outcome))
         return SV_OK;
     if (memo->flags & SV_ASYNC)
         *stored = sv_ready_new(outcome, raises);

@@ -101,7 +101,7 @@ __all__ = [
 
 _core._teach(
     info=_CacheInfo, stats=Stats, load=_load, refresh=_refresh, steer=_steer, renew=_renew, tags_of=_tags_of,
-    unhashable=_unhashable, bound=_BoundMemo,
+    unhashable=_unhashable, bound=_BoundMemo, busy=OriginBusy,
 )
 if hasattr(_os, "register_at_fork"):
     _os.register_at_fork(after_in_child=_core._forked)

@@ -30,6 +30,7 @@ cdef extern from "object/memo.h":
         PyObject *unhashable
         PyObject *bound
         PyObject *left_behind
+        PyObject *busy
     sv_memo_words sv_words
     const char *sv_memo_check(PyObject *memo)
 cdef extern from "object/memoized.h":
@@ -105,7 +106,7 @@ def _left_behind():
     return None
 
 
-def _teach(*, info, stats, load, refresh, steer, renew, tags_of, unhashable, bound):
+def _teach(*, info, stats, load, refresh, steer, renew, tags_of, unhashable, bound, busy):
     """Hand the words of the floors above down to the core, once, when the package is imported."""
     sv_words.info = kept(info)
     sv_words.stats = kept(stats)
@@ -116,6 +117,7 @@ def _teach(*, info, stats, load, refresh, steer, renew, tags_of, unhashable, bou
     sv_words.tags_of = kept(tags_of)
     sv_words.unhashable = kept(unhashable)
     sv_words.bound = kept(bound)
+    sv_words.busy = kept(busy)
     sv_words.left_behind = kept(_left_behind)
 
 

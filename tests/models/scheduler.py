@@ -19,7 +19,7 @@ from samovar._base.contracts import Offer
 from samovar._base.errors import OriginBusy
 from samovar._base.flight import ENDED, FLYING, TIMED_OUT, Waiter
 from samovar._base.missing import MISSING
-from samovar.app import protocol, work
+from samovar.app import protocol, working
 from samovar.app.protocol import BEGIN, CALL, ENTER, PASS, SPAWN, TAKE, VALUE, WAIT, Ask
 from twins.cache import LEAD, CacheCore
 
@@ -350,7 +350,7 @@ class World:
                     elif what == CALL:
                         told = yield from self.call(actor, about)
                     elif what == ENTER:
-                        told = yield from self.enter(actor, about)
+                        told = yield from self.enter(actor, about[1])
                     elif what == TAKE:
                         told = Turn(self)
                     elif what == SPAWN and self.full:
@@ -379,7 +379,7 @@ class World:
         for one in flights:
             one.thread = actor.number
         actor.inside.extend(flights)
-        yield from self.play(actor, ask, work.work(ask, loads))
+        yield from self.play(actor, ask, working.work(ask, loads))
         del actor.inside[-len(flights):]
 
     def enter(self, actor, waits):

@@ -12,7 +12,7 @@ from hypothesis import given, strategies as st
 
 from samovar import Cache, Freshness, ManualClock
 from samovar._base import early
-from samovar.app import protocol, work
+from samovar.app import working
 from support import run_async
 
 sys.path.append(str(Path(__file__).parents[2]))  # where a wheel is tested, the bench lies beside the tests
@@ -144,8 +144,7 @@ class Crowd:
 def test_early_crowd_at_the_public_verb_never_waits_but_for_the_first_load(beta, monkeypatch):
     crowd = Crowd(beta, 5)
     monkeypatch.setattr(early, "chance", random.Random(6))
-    monkeypatch.setattr(protocol, "stopwatch", crowd.clock)
-    monkeypatch.setattr(work, "stopwatch", crowd.clock)
+    monkeypatch.setattr(working, "stopwatch", crowd.clock)
     run_async(crowd.run(rate=20, until=330))
     lifetimes = crowd.clock() / 30
     assert crowd.most == 1, "one load at a time"

@@ -8,7 +8,7 @@ import pytest
 
 from samovar._base.errors import OriginBusy
 from samovar._base.freshness import Freshness
-from samovar.app import protocol, work
+from samovar.app import protocol, working
 from samovar.app.protocol import ERROR, VALUE
 from scheduler import Broken, Room, World, explore
 
@@ -138,7 +138,7 @@ def test_who_may_not_be_served_stale_asks_again_and_queues(fresh, inline):
 
 
 def test_load_that_stays_in_its_place_is_caught(monkeypatch):
-    monkeypatch.setattr(work, "_leave", lambda permit, error: None)
+    monkeypatch.setattr(working, "_left", lambda permit, error: None)
     with pytest.raises(Broken, match="nobody wakes|places are free"):
         every(two_keys, gate=room(1), fresh=PLAIN, inline=True)
 

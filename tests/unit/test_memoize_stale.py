@@ -336,7 +336,7 @@ def chance(monkeypatch, clock):
     """The chance of XFetch, and a stopwatch that shows what the clock shows: a load costs what it moves it by."""
     drawn = [0.0]
     monkeypatch.setattr("samovar._base.early.chance.random", lambda: drawn[0])
-    monkeypatch.setattr("samovar.app.protocol.stopwatch", clock)
+    monkeypatch.setattr("samovar.app.working.stopwatch", clock)
     return drawn
 
 

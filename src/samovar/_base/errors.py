@@ -16,7 +16,7 @@ class OriginBusy(SamovarError, RuntimeError):
     """The origin has all the work that it may have, or fails: the load was not begun, and nothing is stored.
 
     retry_after: seconds after which another try may succeed, as far as can be told.
-    waited: whether the load stood in the queue for a place; False: it was turned away at once.
+    waited: False for a load that would not wait for a place, because something stale could be served instead.
     """
 
     def __init__(self, message: str, retry_after: float = 0.0, *, waited: bool = True) -> None:

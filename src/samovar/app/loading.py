@@ -13,6 +13,8 @@ from functools import partial
 from typing import Any
 
 from .._base import early
+from .._base.contracts import Permit
+from .._base.errors import OriginBusy
 from .._base.flight import CIRCLE, ENDED, FLYING, SOME_THREAD, bodies, is_inside, outside, running_loop
 from .._base.freshness import Duration, Freshness, seconds
 from .._base.missing import MISSING
@@ -37,7 +39,8 @@ from .protocol import (
     many,
     one,
 )
-from .work import compute, work
+from .tenure import Tenure
+from .working import compute, work
 
 
 def _limits(who: str, soft: Duration | None, hard: Duration | None) -> dict[str, float | None]:
@@ -86,7 +89,7 @@ class Blocking:
             return self.ask.leasing.take(self.maker, about)
         if request == ENTER:
             assert self.ask.gate is not None
-            return self.ask.gate.enter(waits=about)
+            return self.ask.gate.enter(waits=about[1])
         if request == SPAWN:
             return self.hand_over(about, 0.0, watched=False)
         assert request == BEGIN
@@ -134,7 +137,7 @@ class Blocking:
 
 def _tell_failure(loads: list[Load]) -> None:
     error = loads[0].flight.error
-    if error is not None:
+    if error is not None and not isinstance(error, OriginBusy):  # a renewal that gave way is counted, and is no failure
         tell(error)
 
 
@@ -257,10 +260,7 @@ class Awaiting:
                 return self.ask.leasing.take(self.maker, about, waits=False)
             return await self.ask.leasing.atake(self.maker, about)
         if request == ENTER:
-            assert self.ask.gate is not None
-            if loop is None:
-                return self.ask.gate.enter(waits=False)  # driven by hand: nobody could wake it
-            return await self.ask.gate.aenter(waits=about)
+            return await self.enter(*about)
         if request == SPAWN:
             return loop is not None and self.hand_over(about, watched=False)
         assert request == BEGIN
@@ -269,11 +269,23 @@ class Awaiting:
             return True
         return self.hand_over(about, watched=True)
 
+    async def enter(self, loads: list[Load], waits: bool) -> Permit:
+        assert self.ask.gate is not None
+        if self.ask.loop is None:
+            return self.ask.gate.enter(waits=False)  # driven by hand: nobody could wake it
+        permit = await self.ask.gate.aenter(waits=waits)
+        if not self.awaits:
+            loads[0].tenure = permit = Tenure(permit)
+        return permit
+
     async def call(self, loads: list[Load]) -> Any:
         if self.awaits or self.ask.loop is None:
             result = self.maker.begin(loads)
         else:
-            result = await THREADS.call(partial(self.begin, loads), force=self.nested)
+            begin = partial(self.begin, loads)
+            if loads[0].tenure is not None:
+                begin = partial(loads[0].tenure.carry, begin)
+            result = await THREADS.call(begin, force=self.nested)
         return await result if inspect.isawaitable(result) else result
 
     def begin(self, loads: list[Load]) -> Any:

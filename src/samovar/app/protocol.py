@@ -2,15 +2,15 @@
 
 The generators here decide. They call the store's atomic verbs themselves, and yield whatever takes time: a request, and
 what it is about. They are told what came of it. `app/loading.py` drives them, once for threads and once for tasks; the
-tests drive them step by step, in every order.
+tests drive them step by step, in every order. Here are those who ask; who works is in `app/working.py`.
 
     request   about            told
     PASS      None             nothing: here another may step between two atomic verbs
     BEGIN     loads            whether the loads run, or ran: their `work` is driven by somebody
     SPAWN     loads            whether their `work` is driven in the background
     TAKE      loads            their turn at the lease (_base/turn.py), which others may have before
-    ENTER     whether it may   a place at the origin (_base/contracts.py, Gate), or it raises OriginBusy
-              wait for one
+    ENTER     loads, whether   a place at the origin (_base/contracts.py, Gate), or it raises OriginBusy
+              they may wait
     CALL      loads            the values, one for each load, MISSING for what the factory left out; or it raises
     WAIT      flight, seconds  ENDED, TIMED_OUT, CIRCLE or LOST (_base/flight.py)
 
@@ -84,7 +84,8 @@ class Ask:
 class Load:
     """A key that was asked for, and what the store said about it."""
 
-    __slots__ = ("_carried", "_context", "age", "at", "flight", "key", "left_out", "number", "role", "stamp", "value")
+    __slots__ = ("_carried", "_context", "age", "at", "flight", "key", "left_out", "number", "role", "stamp", "tenure",
+                 "value")
 
     def __init__(self, key: Hashable, role: int, number: int, flight: Flight, value: Any, age: float, stamp: Any,
                  at: float) -> None:
@@ -93,6 +94,7 @@ class Load:
         self._context: LoadContext | None = None
         self._carried: tuple[tuple[str, ...], int] | None = None  # tags and weight of the old value
         self.left_out = False
+        self.tenure: Any = None  # the place at the origin, where the thread that calls the factory may outlast the load
 
     @property
     def context(self) -> LoadContext:
@@ -285,11 +287,12 @@ def _end(ask: Ask, load: Load) -> Generator[Request, Any, Verdict]:
         return AGAIN, None
     assert told == ENDED
     if flight.state == FAILED:
-        window = max(ask.swr, ask.sie) if isinstance(flight.error, OriginBusy) else ask.sie
+        is_busy = isinstance(flight.error, OriginBusy)
+        window = max(ask.swr, ask.sie) if is_busy else ask.sie
         if window and load.serves(window, ask.core._now()):
             return VALUE, load.value
-        if isinstance(flight.error, OriginBusy) and load.role != LEAD and not flight.error.waited:
-            yield PASS, None  # it was turned away for one who had something to serve
+        if is_busy and flight.gate is not None and not flight.error.waited:  # type: ignore[union-attr]
+            yield PASS, None  # it did not wait for a place, because there was something to serve: not to this caller
             return AGAIN, None
         return ERROR, flight
     if load.role != LEAD:

@@ -13,7 +13,7 @@ from .._base.errors import OriginBusy
 from .._base.missing import MISSING
 from .loading import Awaiting, Blocking, adrive, alone, ask_async, ask_blocking, drive, gap_of
 from .protocol import ERROR, VALUE, Load, Verdict, anew, one
-from .work import compute
+from .working import compute
 
 
 class _Call:
@@ -114,7 +114,7 @@ def renew(memo: Any, fn: Callable[..., Any], key: Hashable, args: tuple[Any, ...
 def _steer(memo: Any, call: _Call, key: Hashable, steps: Callable[..., Any]) -> Any:
     driver = Blocking(ask_blocking(memo, **_words(call)), call)
     if steps is anew:
-        driver.ask.swr = driver.ask.sie = 0.0
+        driver.ask.swr = driver.ask.sie = driver.ask.gap = 0.0
     kind, thing = _judged(drive(steps(driver.ask, key), driver.perform))
     return call.answer(thing if kind == VALUE else drive(compute(driver.ask, [alone(key)]), driver.perform)[0])
 
@@ -122,7 +122,7 @@ def _steer(memo: Any, call: _Call, key: Hashable, steps: Callable[..., Any]) -> 
 async def _asteer(memo: Any, call: _AwaitedCall, key: Hashable, steps: Callable[..., Any]) -> Any:
     driver = Awaiting(ask_async(memo, True, **_words(call)), call, True)
     if steps is anew:
-        driver.ask.swr = driver.ask.sie = 0.0
+        driver.ask.swr = driver.ask.sie = driver.ask.gap = 0.0
     kind, thing = _judged(await adrive(steps(driver.ask, key), driver.perform))
     if kind != VALUE:
         thing = (await adrive(compute(driver.ask, [alone(key)]), driver.perform))[0]

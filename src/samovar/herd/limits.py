@@ -101,10 +101,11 @@ class Pace:
             self._tokens = min(self._room, self._tokens + (now - self._at) * self._rate)
         self._at = now if self._at is None else max(now, self._at)
 
-    def wait_s(self, now: float) -> float:
-        """Seconds until the next load may go; 0.0: it may."""
+    def wait_s(self, now: float, ahead: int = 0) -> float:
+        """Seconds until the next load may go that has so many before it; 0.0: it may."""
         self._fill(now)
-        return 0.0 if self._tokens >= 1.0 - 1e-9 else (1.0 - self._tokens) / self._rate
+        wanted = 1.0 + ahead
+        return 0.0 if self._tokens >= wanted - 1e-9 else (wanted - self._tokens) / self._rate
 
     def take(self, now: float) -> None:
         """A load goes."""

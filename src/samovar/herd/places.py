@@ -11,21 +11,26 @@ from typing import Any
 from .._base.clock import stopwatch
 from .._base.flight import places
 
-WAITS, GRANTED, GONE = range(3)  # what a waiter is
+WAITS, GRANTED, GONE, LOST = range(4)  # what a waiter is; LOST: it was its turn while its loop stood still
 
 
 class Waiter:
-    """One in the queue: a thread or a task. `rides`: places of this budget that its context holds already."""
+    """One in the queue: a thread or a task. `rides`: places of this budget that its context holds already. `why`: it is
+    GONE (a cause of BudgetStats)."""
 
-    __slots__ = ("bell", "ends", "loop", "place", "rides", "state", "waiting")
+    __slots__ = ("bell", "ends", "loop", "place", "rides", "state", "why")
 
     def __init__(self, loop: asyncio.AbstractEventLoop | None, ends: float, rides: "tuple[Place, ...]") -> None:
         self.loop, self.ends, self.rides = loop, ends, rides
         self.state = WAITS
         self.place: Place | None = None
+        self.why = "late"
         self.bell: Any = None
-        self.waiting = True
         self.arm()
+
+    def is_dead(self) -> bool:
+        """Whether nobody will ever take what it is given."""
+        return self.loop is not None and self.loop.is_closed()
 
     def arm(self) -> None:
         """Be ready to be woken (again)."""
@@ -34,6 +39,11 @@ class Waiter:
             self.bell.acquire()
         else:
             self.bell = self.loop.create_future()
+
+    def rearm(self) -> None:
+        """The same, after it rang."""
+        if self.bell.acquire(blocking=False) if self.loop is None else self.bell.done():
+            self.arm()
 
     def wake(self, here: asyncio.AbstractEventLoop | None) -> bool:
         """Ring; False when nobody can hear it."""
@@ -58,14 +68,18 @@ def _ring(bell: "asyncio.Future[None]") -> None:
 
 
 class Place:
-    """A place at the origin: `leave` gives it back. Also a context manager, which says whether the block raised."""
+    """A place at the origin: `leave` gives it back. Also a context manager, which says whether the block raised.
 
-    __slots__ = ("_begun", "_budget", "_generation", "_left", "_lent", "_parent", "_tries", "gate", "waited")
+    left: given back by who got it. lent: a load within its load runs in it, and keeps it until that is over. waited:
+    whether it was queued for.
+    """
+
+    __slots__ = ("_begun", "_generation", "_parent", "_tries", "gate", "left", "lent", "waited")
 
     def __init__(self, budget: Any, parent: "Place | None", tries: bool) -> None:
-        self._budget, self._parent, self._tries = budget, parent, tries
-        self.gate, self._generation = budget, budget._generation
-        self._lent = self._left = self.waited = False
+        self.gate, self._parent, self._tries = budget, parent, tries
+        self._generation = budget._generation
+        self.lent = self.left = self.waited = False
         self._begun = stopwatch()
 
     def leave(self, error: BaseException | None = None) -> None:
@@ -74,7 +88,11 @@ class Place:
         held = places.get()
         if self in held:
             places.set(tuple(place for place in held if place is not self))
-        self._budget._leave(self, error)
+        self.gate._leave(self, error)
+
+    def may_lend(self, generation: object) -> bool:
+        """Whether a load within its load may run in it now."""
+        return not self.left and not self.lent and self._generation is generation
 
     def __enter__(self) -> "Place":
         return self
@@ -92,7 +110,12 @@ class Slot:
         self._budget, self._waits = budget, waits
         self._place: Place | None = None
 
+    def _check(self) -> None:
+        if self._place is not None:
+            raise RuntimeError("this slot() is in use; each block takes one of its own, as in `with budget.slot():`")
+
     def __enter__(self) -> Place:
+        self._check()
         self._place = self._budget.enter(waits=self._waits)
         return self._place
 
@@ -102,6 +125,7 @@ class Slot:
             place.leave(error)
 
     async def __aenter__(self) -> Place:
+        self._check()
         self._place = await self._budget.aenter(waits=self._waits)
         return self._place
 

@@ -38,7 +38,6 @@ class BudgetStats:
         return self.refused_busy + self.refused_full + self.refused_late + self.refused_broken
 
 
-
 def latency(times: Iterable[float]) -> Latency:
     """These durations as a Latency."""
     sorted_times = sorted(times)

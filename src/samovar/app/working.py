@@ -1,8 +1,8 @@
-"""The work of a load: its turn with other processes, its place at the origin, the factory, and the end. Decided here,
-driven by app/loading.py like all of the protocol (app/protocol.py).
+"""The load protocol, continued: who works. It calls the factory, in turn with other processes where there is a lease and
+within the origin's budget where there is one, and ends its loads.
 
-The one rule: whoever led a load ends it, with _settle or _drop, and then ends its flight; in this order, so that who is
-woken finds what was stored, and on every way out.
+The order is lease, budget, factory: who waits for another process holds no place meanwhile. The requests that are
+yielded, and the one rule, are those of `app/protocol.py`.
 """
 
 from collections.abc import Generator
@@ -29,26 +29,24 @@ def work(ask: Ask, loads: list[Load]) -> Generator[Request, Any, None]:
                 left = yield from _take_over(ask, turn, loads)
             begun = stopwatch()
             if left and ask.gate is not None:
-                permit = yield from _enter(ask, _must_wait(ask, left))
-                for load in left:
-                    load.flight.gate = None  # whoever waits for it now waits for the origin
+                permit = yield from _enter(ask, left)
                 begun = stopwatch()
             values = (yield CALL, left) if left else []
         except Exception as error:
-            _leave(permit, error)
+            _left(permit, error)
             for load in left:
                 core._drop(load.number, load.flight, not isinstance(error, OriginBusy))
                 yield PASS, None
                 load.flight.fail(error)
         except BaseException as error:  # cancelled, interrupted: that is not about the work
-            _leave(permit, error)
+            _left(permit, error)
             for load in left:
                 core._drop(load.number, load.flight, False)
                 load.flight.abandon(error)
             raise
         else:
             cost_s = (stopwatch() - begun) / max(1, len(left))
-            _leave(permit, None)
+            _left(permit, None)
             for load, value in zip(left, values, strict=True):
                 kept = yield from _settle(ask, load, value, cost_s)
                 if turn is not None and kept is not None:
@@ -57,45 +55,55 @@ def work(ask: Ask, loads: list[Load]) -> Generator[Request, Any, None]:
         for load in loads:
             if load.flight.state == FLYING:
                 load.drop(ask)
-        _leave(permit, None)
+        _left(permit, None)
         if turn is not None:
             turn.end()
 
 
-def _leave(permit: Permit | None, error: BaseException | None) -> None:
+def _left(permit: Permit | None, error: BaseException | None) -> None:
     """Leave the origin."""
     if permit is not None:
         permit.leave(error)
 
 
-def _enter(ask: Ask, waits: bool) -> Generator[Request, Any, Permit]:
-    """A place at the origin."""
-    permit: Permit
-    try:
-        permit = yield ENTER, waits
-    except OriginBusy:
-        ask.core._tally("refused", 1)
-        raise
-    if permit.waited:
-        ask.core._tally("queued", 1)
+def _enter(ask: Ask, loads: list[Load]) -> Generator[Request, Any, Permit]:
+    """A place at the origin. Where everything that is asked for has an old value that may be served, nobody waits."""
+    window = max(ask.swr, ask.sie)
+    now = ask.core._now() if window else 0.0
+    waits = not all(load.serves(window, now) or _is_early(ask, load) for load in loads)
+    permit = yield from _counted(ask, loads, waits)
+    for load in loads:
+        load.flight.gate = None
     return permit
 
 
-def _must_wait(ask: Ask, loads: list[Load]) -> bool:
-    """Whether somebody has nothing else to be served: where all have an old value that may be, nobody waits."""
-    now, window_s = ask.core._now(), max(ask.swr, ask.sie)
-    return not all(load.serves(window_s, now) for load in loads)
+def _is_early(ask: Ask, load: Load) -> bool:
+    """Whether the load renews what is still fresh, and nobody asked for that. (A refresh has no gap.)"""
+    return ask.gap > 0.0 and load.value is not MISSING and load.age < 0.0
+
+
+def _counted(ask: Ask, loads: list[Load], waits: bool) -> Generator[Request, Any, Permit]:
+    try:
+        permit: Permit = yield ENTER, (loads, waits)
+    except OriginBusy:
+        ask.core._tally("refused", len(loads))
+        raise
+    if permit.waited:
+        ask.core._tally("queued", len(loads))
+    return permit
 
 
 def compute(ask: Ask, loads: list[Load]) -> Generator[Request, Any, list[Any]]:
     """The values of loads that are nobody else's affair, and are not stored."""
-    permit = None if ask.gate is None else (yield from _enter(ask, True))
+    permit: Permit | None = None
+    if ask.gate is not None:
+        permit = yield from _counted(ask, loads, True)
     try:
         values: list[Any] = yield CALL, loads
     except BaseException as error:
-        _leave(permit, error)
+        _left(permit, error)
         raise
-    _leave(permit, None)
+    _left(permit, None)
     return values
 
 
