@@ -12,7 +12,7 @@ from hypothesis import given, strategies as st
 
 from samovar import Cache, Freshness, ManualClock
 from samovar._base import early
-from samovar.app import working
+from samovar.app import protocol, working
 from support import run_async
 
 sys.path.append(str(Path(__file__).parents[2]))  # where a wheel is tested, the bench lies beside the tests
