@@ -2,7 +2,21 @@
 
 from __future__ import annotations
 
-from bench.cases import awaited, evictions, fill, hits, identifiers, large, mapping, memory, methods, shapes, single, zipf
+from bench.cases import (
+    awaited,
+    budget,
+    evictions,
+    fill,
+    hits,
+    identifiers,
+    large,
+    mapping,
+    memory,
+    methods,
+    shapes,
+    single,
+    zipf,
+)
 from bench.cases.contest import Case
 
 CASES: tuple[Case, ...] = (
@@ -18,4 +32,5 @@ CASES: tuple[Case, ...] = (
     *identifiers.CASES,
     *mapping.CASES,
     *single.CASES,
+    *budget.CASES,
 )

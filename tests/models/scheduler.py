@@ -236,7 +236,7 @@ class World:
     """One run of a scenario."""
 
     def __init__(self, make_core=CacheCore, *, maxsize=None, fresh=None, ask=Ask, one=None, inline=False, full=False,
-                 lease=False, fences=True, gate=None):
+                 gate=None, lease=False, fences=True):
         self.clock = Clock()
         self.inner = make_core(maxsize, None, None, "lru", fresh, self.clock, None, False)
         self.core = Watched(self, self.inner)
@@ -364,8 +364,8 @@ class World:
                             load.flight.thread = 0
                         self.add(f"{actor.name}.{actor.log.count}", lambda new: self.work(new, ask, about))
                         told = True
-                    said = tuple(told) if isinstance(told, list) else None if what == TAKE else told
-                    actor.log.append((what, told.waited if isinstance(told, Permit) else said))
+                    actor.log.append((what, tuple(told) if isinstance(told, list) else None if what == TAKE else
+                                      told.waited if isinstance(told, Permit) else told))
                 except (OriginFails, OriginBusy) as error:
                     actor.log.append((what, "failed"))
                     request = steps.throw(error)

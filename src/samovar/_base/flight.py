@@ -320,27 +320,12 @@ class Flight:
                 return True
             if flight.queued and inside:  # the thread it waits for may be one that waits for us
                 return True
-            if flight.gate is not None and _is_held_above(flight.gate, waiter):  # and so may the place
+            if flight.gate is not None and flight.gate in waiter.gates:  # and so may the place
                 return True
             seen.add(flight)
             ahead.extend(flight.waits_for.values())
             ahead.extend(_blocked.get(flight.thread or 0, {}).values())
         return False
-
-
-def _is_held_above(gate: Any, waiter: Waiter) -> bool:
-    """Whether a place there is held by this waiter, or by one who waits, over any number of flights, for its body."""
-    seen: set[Flight] = set()
-    above = [waiter]
-    while above:
-        one = above.pop()
-        if gate in one.gates:
-            return True
-        for flight in one.inside:
-            if flight.state == FLYING and flight not in seen:
-                seen.add(flight)
-                above.extend(flight.waiters)
-    return False
 
 
 class bodies:

@@ -291,7 +291,7 @@ def _end(ask: Ask, load: Load) -> Generator[Request, Any, Verdict]:
         window = max(ask.swr, ask.sie) if is_busy else ask.sie
         if window and load.serves(window, ask.core._now()):
             return VALUE, load.value
-        if is_busy and flight.gate is not None and not flight.error.waited:  # type: ignore[union-attr]
+        if is_busy and load.role != LEAD and flight.gate is not None and not flight.error.waited:  # type: ignore[union-attr]
             yield PASS, None  # it did not wait for a place, because there was something to serve: not to this caller
             return AGAIN, None
         return ERROR, flight

@@ -21,6 +21,7 @@ def report(
     parts = [
         _filled(name, eviction, stats),
         _earned(stats),
+        _spared(stats),
         _staleness(fresh, stored),
         _cold_start(stats, stored),
         _other_sizes(stats, ratios),
@@ -97,6 +98,15 @@ def _earned(stats: Stats) -> str:
         said += (f" A load takes {span(took.mean)} on average (half of them up to {span(took.p50)}, 99 % up to "
                  f"{span(took.p99)}): hits and shared loads have saved about {span(saved)} of it.")
     return said
+
+
+def _spared(stats: Stats) -> str:
+    said = []
+    if stats.early:
+        said.append(f"{stats.early:,} loads were begun early, so that nobody met their entry expired")
+    if stats.queued or stats.refused:
+        said.append(f"{stats.queued:,} loads waited for a place in the origin's budget, and {stats.refused:,} got none")
+    return f"Herds: {'; '.join(said)}." if said else ""
 
 
 def _staleness(fresh: Freshness | None, stored: Stored) -> str:

@@ -70,7 +70,7 @@ def _enter(ask: Ask, loads: list[Load]) -> Generator[Request, Any, Permit]:
     """A place at the origin. Where everything that is asked for has an old value that may be served, nobody waits."""
     window = max(ask.swr, ask.sie)
     now = ask.core._now() if window else 0.0
-    waits = not all(load.serves(window, now) or _is_early(ask, load) for load in loads)
+    waits = not all((window and load.serves(window, now)) or _is_early(ask, load) for load in loads)
     permit = yield from _counted(ask, loads, waits)
     for load in loads:
         load.flight.gate = None

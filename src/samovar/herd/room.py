@@ -51,7 +51,8 @@ class Room:
     # ---------------------------------------------------------------- steps
 
     def _ask(self, loop: asyncio.AbstractEventLoop | None, waits: bool, ends: float) -> "Place | Waiter":
-        rides = tuple(place for place in places.get() if place.gate is self and not place.left)
+        held = places.get()
+        rides = tuple(place for place in held if place.gate is self and not place.left) if held else ()
         with self._lock:
             for parent in reversed(rides):
                 if parent.may_lend(self._generation) and not parent.lent:  # asked again: nothing comes in between now
@@ -61,7 +62,8 @@ class Room:
             self._rules.asked(now)
             if self._rules.is_open(now):
                 self._refuse_locked("broken")
-            self._reclaim_locked()
+            if self._unclaimed:
+                self._reclaim_locked()
             if self._queue:
                 self._hand_out_locked()
             if not self._queue and self._take_locked(now):
@@ -78,8 +80,8 @@ class Room:
 
     def _take_locked(self, now: float) -> bool:
         """Take a free place, if the rules let one more go."""
-        due, limit = self._rules.due_s(now, self._running), self._rules.limit(now)
-        if due == 0.0 and self._running < limit:
+        limit = self._rules.limit(now)
+        if self._rules.due_s(now, self._running) == 0.0 and self._running < limit:
             self._running += 1
             return True
         return False
@@ -92,7 +94,8 @@ class Room:
             self._running -= 1
             raise
         self._counts["entered"] += 1
-        self._counts["most"] = max(self._counts["most"], self._running)
+        if self._running > self._counts["most"]:
+            self._counts["most"] = self._running
         return place
 
     def _lend_locked(self, parent: Place) -> Place:
@@ -228,6 +231,8 @@ class Room:
                 self._rules.end(now, took_s, error, tries=place._tries, running=self._running)
             if not place.lent:  # else who runs in it keeps it to his end
                 self._free_locked(place)
+            if not self._queue:
+                return
             if self._rules.is_open(now):
                 self._send_home_locked()
             else:
