@@ -18,6 +18,8 @@ from support import run_async
 sys.path.append(str(Path(__file__).parents[2]))  # where a wheel is tested, the bench lies beside the tests
 from bench.early import BETAS, RATES, simulate  # noqa: E402
 
+pytestmark = pytest.mark.slow  # the same on every Python
+
 COSTS = st.floats(1e-4, 1e3)
 
 

@@ -9,6 +9,8 @@ import pytest
 from samovar import Cache, Freshness, ManualClock, cached, memoize
 from support import run_async
 
+pytestmark = pytest.mark.slow  # the same on every Python
+
 TTL, MANY = 1000.0, 1_000_000
 
 

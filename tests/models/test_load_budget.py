@@ -12,6 +12,8 @@ from samovar.app import protocol, working
 from samovar.app.protocol import ERROR, VALUE
 from scheduler import Broken, Room, World, explore
 
+pytestmark = pytest.mark.slow  # the same on every Python
+
 BOTH = pytest.mark.parametrize("inline", [False, True], ids=["tasks", "threads"])
 STALE = Freshness(ttl=10, stale_while_revalidate=5)
 ON_ERROR = Freshness(ttl=10, stale_if_error=5)

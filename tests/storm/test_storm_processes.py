@@ -7,7 +7,10 @@ import pytest
 from support import fresh_python, until
 from workers import WAYS, loads, working
 
-pytestmark = pytest.mark.skipif(os.name != "posix", reason="workers are led through inherited pipes")
+pytestmark = [
+    pytest.mark.slow,  # the same on every Python
+    pytest.mark.skipif(os.name != "posix", reason="workers are led through inherited pipes"),
+]
 CROWDS = ["threads", "tasks"]
 
 

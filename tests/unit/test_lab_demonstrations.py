@@ -7,6 +7,8 @@ import pytest
 from samovar import ManualClock
 from samovar._lab import cold, herd, memo, stale
 
+pytestmark = pytest.mark.slow  # the same on every Python
+
 LIMIT = 30
 
 
