@@ -10,7 +10,7 @@ import random
 import threading
 import weakref
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from .._base.clock import stopwatch
 from .._base.flight import places
@@ -192,7 +192,7 @@ def _held(place: Place) -> Place:
     return place
 
 
-def _want_callable(who: str, fn: object) -> None:
+def _want_callable(who: str, fn: Any) -> None:
     if not callable(fn):
         raise TypeError(f"{who}: fn must be callable, not {fn!r}")
 

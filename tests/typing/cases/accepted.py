@@ -10,8 +10,8 @@ from collections.abc import Hashable
 from typing import Any, Generic, TypeVar, assert_type
 
 from samovar import (
-    Cache, FlightCounts, Freshness, LoadContext, ManualClock, Replayed, SingleFlight, Stats, Warmed, cache, cached,
-    cached_method, hot_set, lru_cache, memoize, replay, trace_keys, warm,
+    BudgetStats, Cache, FlightCounts, Freshness, LoadContext, ManualClock, OriginBudget, OriginBusy, Replayed, SingleFlight,
+    Stats, Warmed, cache, cached, cached_method, hot_set, lru_cache, memoize, replay, trace_keys, warm,
 )
 
 T = TypeVar("T")
@@ -292,3 +292,26 @@ async def main_once() -> None:
     assert_type(await once.do_async("a", lambda: whole_async("a")), int)
     assert_type(await once.do_async("a", lambda: 3), int)
     assert_type(await asyncio.gather(once.do_async("a", lambda: "x"), once.do_async(1, lambda: 3)), tuple[str, int])
+
+
+budget = OriginBudget(8, rate=50, ramp="30s", adaptive=True, breaker=5)
+bounded: Cache[str, int] = Cache(budget=budget)
+assert_type(budget.run(lambda: 3), int)
+assert_type(budget.stats(), BudgetStats)
+assert_type(budget.limit, int)
+assert_type(OriginBusy("busy", 1.0).retry_after, float)
+with budget.slot() as place:
+    assert_type(place.waited, bool)
+
+
+@memoize(budget=budget)
+def bounded_cups(size: int) -> str:
+    return "x" * size
+
+
+assert_type(bounded_cups(3), str)
+
+
+async def main_budget() -> None:
+    async with budget.slot():
+        assert_type(await budget.arun(lambda: whole_async("a")), int)

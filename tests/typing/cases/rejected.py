@@ -1,5 +1,5 @@
 """Mistakes that both checkers must find: each carries the complaint, and an unused complaint is an error."""
-from samovar import Cache, SingleFlight, cached, cached_method, lru_cache, memoize
+from samovar import Cache, OriginBudget, SingleFlight, cached, cached_method, lru_cache, memoize
 
 
 @lru_cache
@@ -76,3 +76,9 @@ once.do("a", shop.set)  # type: ignore[arg-type]  # pyright: ignore[reportArgume
 once.do([], lambda: 3)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 once.do("a")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
 SingleFlight(3)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+
+
+budget = OriginBudget("8")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+OriginBudget()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+Cache(budget=8)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+budget.run(3)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
