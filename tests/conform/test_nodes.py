@@ -3,7 +3,7 @@
 import pytest
 
 from samovar.cluster.node import (
-    FENCED, HIT, LEASED, LOST, MISS, NOTHING, OK, OWNER, TOOBIG, YOURS, Status, new_owner,
+    FENCED, HIT, LEASED, LOST, MISS, NOTHING, OK, OWNER, TOO_MANY, TOOBIG, YOURS, Status, new_owner,
 )
 from support import until
 
@@ -266,7 +266,7 @@ def test_fence_of_an_owner_that_dies_ends_with_its_hold(node):
     node.passes(SOON, lambda: not fenced(node, "k"))
     assert fenced(node, "both")
     node.end_write(["both"], BEN)
-    node.passes(1, lambda: not fenced(node, "both"))  # Ann's began a moment later there
+    node.passes(SOON, lambda: not fenced(node, "both"))  # where Ann's began a moment after the other
 
 
 def test_fence_is_prolonged_by_its_owner(node):
@@ -328,6 +328,30 @@ def test_epoch_is_no_key_of_the_caller_s(node):
     node.bump(["tea"])
     node.delete(["tea"])
     assert node.epoch("tea") == (OK, (epoch, run))
+
+
+def test_notes_come_back_in_order_and_end(node):
+    assert node.noted("n") == (OK, [])
+    assert node.note("n", [b"k1", bytes(range(255))], 10, LONG) == (OK, None)
+    assert node.note("n", [], 10, LONG) == (OK, None)
+    assert node.note("n", [b"k1"], 10, SOON) == (OK, None)
+    assert node.noted("n") == (OK, [b"k1", bytes(range(255)), b"k1"])
+    assert node.noted("other") == (OK, [])
+    node.passes(SOON, lambda: node.noted("n") == (OK, []))
+
+
+def test_notes_that_are_too_many_say_so_whatever_comes_later(node):
+    for at in range(0, 3000, 100):
+        assert node.note("n", [b"%250d" % number for number in range(at, at + 100)], 2000, LONG) == (OK, None)
+    assert node.note("n", [b"last"], 2000, LONG) == (OK, None)
+    assert TOO_MANY in node.noted("n")[1]
+
+
+@pytest.mark.parametrize("item, error", [(b"", ValueError), (b"x" * 256, ValueError), ("text", TypeError)])
+def test_note_that_is_none_is_refused(node, item, error):
+    with pytest.raises(error, match="a note must be"):
+        node.note("n", [b"fine", item], 10, LONG)
+    assert node.noted("n") == (OK, [])
 
 
 def test_probe_of_a_node_that_is_well(node):

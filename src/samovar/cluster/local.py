@@ -24,6 +24,7 @@ from .node import (
     NOTHING,
     OK,
     TAG_TTL_MS,
+    TOO_MANY,
     TOOBIG,
     YOURS,
     Answer,
@@ -37,6 +38,7 @@ from .node import (
     check_key,
     check_keys,
     check_ms,
+    check_notes,
     check_owner,
     epoch_key,
     random_start,
@@ -112,6 +114,7 @@ class LocalNode(Node):
         self._most = maxbytes // 8
         self._cells: Cache[str, _Cell] = Cache(maxweight=maxbytes, weigher=_weigh, eviction="lru", clock=clock)
         self._counters: Cache[str, int] = Cache(100_000, eviction="lru", clock=clock)
+        self._notes: Cache[str, tuple[bytes, ...]] = Cache(10_000, eviction="lru", clock=clock)
         self._run = os.urandom(8).hex()
         self._tokens: Iterator[int] = itertools.count(1)
         self._lock = threading.RLock()
@@ -268,8 +271,8 @@ class LocalNode(Node):
         return OK, [self._count(tag, 0) for tag in tags]
 
     @_at_once
-    def _bump(self, counters: Sequence[str]) -> Any:
-        return OK, [self._count(counter, 1) for counter in counters]
+    def _bump(self, counters: Sequence[str], step: int) -> Any:
+        return OK, [self._count(counter, step) for counter in counters]
 
     def _count(self, tag: str, step: int) -> int:
         number = self._counters.get(tag)
@@ -279,8 +282,22 @@ class LocalNode(Node):
         return number
 
     @_at_once
-    def epoch(self, namespace: str) -> Any:
+    def epoch(self, namespace: str, anew: bool = False) -> Any:
         return OK, (self._count(epoch_key(namespace), 0), self._run)
+
+    @_at_once
+    def note(self, name: str, items: Sequence[bytes], most: int, ttl_ms: int) -> Any:
+        check_key(name)
+        check_notes(items)
+        check_ms(ttl_ms, "ttl_ms")
+        noted = (*self._notes.get(name, ()), *items)
+        self._notes.set(name, noted if len(noted) <= most else (TOO_MANY,), ttl=ttl_ms / 1000)
+        return OK, None
+
+    @_at_once
+    def noted(self, name: str) -> Any:
+        check_key(name)
+        return OK, list(self._notes.get(name, ()))
 
     @_at_once
     def probe(self) -> Any:

@@ -31,6 +31,7 @@ from .node import (
     OK,
     OWNER,
     TAG_TTL_MS,
+    TOO_MANY,
     TOOBIG,
     UNAVAILABLE,
     YOURS,
@@ -45,6 +46,7 @@ from .node import (
     check_key,
     check_keys,
     check_ms,
+    check_notes,
     check_owner,
     epoch_key,
     random_start,
@@ -54,6 +56,7 @@ from .sockets import Address, Line
 
 _UNTIL = struct.Struct(">Q")
 _TRIES = 8  # how often a fence is looked at anew because somebody else changed it
+NOTE_BYTES = 500_000  # what a list of notes may come to; an item has 1 MB
 _AT_ONCE = 500  # commands that are sent before their replies are awaited
 
 
@@ -276,8 +279,8 @@ class MemcachedNode(Node):
         check_keys(tags)
         return self._count(tags, 0)
 
-    def _bump(self, counters: Sequence[str]) -> Steps[Answer]:
-        return self._count(counters, 1)
+    def _bump(self, counters: Sequence[str], step: int) -> Steps[Answer]:
+        return self._count(counters, step)
 
     def _count(self, counters: Sequence[str], step: int) -> Steps[Answer]:
         replies = yield from self._ask([_counted(counter, step) for counter in counters])
@@ -298,7 +301,32 @@ class MemcachedNode(Node):
             numbers.append(int(reply[2]))
         return OK, numbers
 
-    def epoch(self, namespace: str) -> Steps[Answer]:
+    def note(self, name: str, items: Sequence[bytes], most: int, ttl_ms: int) -> Steps[Answer]:
+        check_key(name)
+        check_notes(items)
+        check_ms(ttl_ms, "ttl_ms")
+        if not items:
+            return OK, None
+        body, ttl_s = b"".join([b"%c%b" % (len(item), item) for item in items]), _whole_s(ttl_ms)
+        replies = yield from self._ask([wire.store(name, b"", f"ME T{ttl_s}"), wire.store(name, body, "MA"),
+                                        wire.ask(name, f"s T{ttl_s}")])
+        if type(replies) is Fault:
+            return UNAVAILABLE, replies
+        status, told = _stored(replies[1], UNAVAILABLE)
+        if status is UNAVAILABLE:
+            return status, told or Fault("full", "the engine keeps no notes")
+        if status is TOOBIG or (wire.flag(replies[2][1], b"s") or 0) > min(NOTE_BYTES, most * 256):
+            told = yield from self._all([wire.store(name, b"\0", f"T{ttl_s}")])
+            if type(told) is Fault:
+                return UNAVAILABLE, told
+        return OK, None
+
+    def noted(self, name: str) -> Steps[Answer]:
+        check_key(name)
+        replies = yield from self._all([wire.ask(name, "v")])
+        return (UNAVAILABLE, replies) if type(replies) is Fault else (OK, _items(replies[0][2] or b""))
+
+    def epoch(self, namespace: str, anew: bool = False) -> Steps[Answer]:
         """The run is named by a random item, which ends with it. One that is evicted says so too: that costs loads."""
         place, name = epoch_key(namespace), os.urandom(12).hex().encode()
         replies = yield from self._ask([_counted(place, 0), wire.store("samovar|run", name, "ME T0"),
@@ -406,6 +434,18 @@ def _fenced(key: str, seen: wire.Reply, owner: bytes, hold_ms: int, now_ms: int)
 
 def _is_fenced(reply: wire.Reply, hold_ms: int) -> bool:
     return reply[0] == b"HD" or (not hold_ms and reply[0] == b"NF")
+
+
+def _items(body: bytes) -> list[bytes]:
+    """What was noted: each item behind its length."""
+    items, at = [], 0
+    while at < len(body):
+        end = at + 1 + body[at]
+        if end > len(body):
+            return [TOO_MANY]
+        items.append(body[at + 1:end])
+        at = end
+    return items
 
 
 def _counted(counter: str, step: int) -> bytes:

@@ -36,6 +36,7 @@ _T = TypeVar("_T")
 Steps: TypeAlias = Generator[tuple["Node", Any], Any, _T]
 Token: TypeAlias = Any  # opaque: it is compared and handed back, to the node that gave it
 
+TOO_MANY = b""  # stands in a list of notes for those that it could not hold
 OWNER = 16  # bytes of a writer's name
 TAG_TTL_MS = 30 * 86_400_000  # a counter that nobody bumped or asked for goes; its successor starts elsewhere
 LONGEST_MS = 30 * 86_400_000  # no lifetime is longer: memcached reads larger numbers as dates
@@ -85,6 +86,7 @@ class Fault(NamedTuple):
     full     out of memory                                                      reads well, takes nothing
     readonly a replica, or a master that must not write                         reads well, takes nothing
     protocol what came is no answer                                             down
+    restarted another run of the engine is there than the one that was known      down, until `epoch` is asked anew
     closed   this node object was closed                                        gone
     """
 
@@ -117,6 +119,11 @@ def new_owner() -> bytes:
     return os.urandom(OWNER)
 
 
+def random_step() -> int:
+    """How far an epoch moves."""
+    return 1 + int.from_bytes(os.urandom(5), "little")
+
+
 def random_start() -> int:
     """Where a counter begins: at random, so that a counter which was lost never comes back to a value that it had. Below
     2**62, so that it can be counted up in 64 bits for ever."""
@@ -131,6 +138,11 @@ class Node(ABC):
 
     name: str
     capabilities: Capabilities
+
+    @property
+    def blocks(self) -> bool:
+        """Whether a thread can ask it, and not only a task."""
+        return True
 
     # ---------------------------------------------------------------- reading
 
@@ -216,21 +228,36 @@ class Node(ABC):
     def bump(self, tags: Sequence[str]) -> Steps[Answer]:
         """Move each counter to a number that it never had: (OK, [int, one for each tag])."""
         check_keys(tags)
-        return self._bump(tags)
+        return self._bump(tags, 1)
 
     @abstractmethod
-    def _bump(self, counters: Sequence[str]) -> Steps[Answer]:
-        """`bump`, for epochs too."""
+    def _bump(self, counters: Sequence[str], step: int) -> Steps[Answer]:
+        """`bump`, for epochs too: each by `step`, 1 or more."""
 
     @abstractmethod
-    def epoch(self, namespace: str) -> Steps[Answer]:
+    def epoch(self, namespace: str, anew: bool = False) -> Steps[Answer]:
         """(OK, (epoch, run)): the namespace's counter, and the name of this run of the engine: another one says that it
-        was started again, with nothing or with what it held earlier."""
+        was started again, with nothing or with what it held earlier. A node whose engine may come back with what it held
+        answers (UNAVAILABLE, Fault "restarted") to everything from then on, until it is asked `anew`."""
 
     def bump_epoch(self, namespace: str) -> Steps[Answer]:
-        """Forget a whole namespace: (OK, its epoch now)."""
-        status, numbers = yield from self._bump((epoch_key(namespace),))
+        """Forget a whole namespace: (OK, its epoch now). By a step of chance: an engine that came back with what it held
+        earlier would otherwise count to where it had been."""
+        status, numbers = yield from self._bump((epoch_key(namespace),), random_step())
         return (status, numbers if status is UNAVAILABLE else numbers[0])
+
+    # ---------------------------------------------------------------- notes
+
+    @abstractmethod
+    def note(self, name: str, items: Sequence[bytes], most: int, ttl_ms: int) -> Steps[Answer]:
+        """Append items, each 1 to 255 bytes, to the list of this name, which ends `ttl_ms` after the last time: (OK,
+        None). A list of more than `most`, or of more than the engine keeps under a name, is TOO_MANY and what comes
+        later."""
+
+    @abstractmethod
+    def noted(self, name: str) -> Steps[Answer]:
+        """(OK, [items in the order in which they were noted]); none when there is no list. What no node wrote there
+        reads as TOO_MANY."""
 
     # ---------------------------------------------------------------- the engine itself
 
@@ -310,3 +337,12 @@ def check_owner(owner: bytes) -> None:
         raise TypeError(f"owner must be bytes, not {owner!r}")
     if len(owner) != OWNER:
         raise ValueError(f"owner must be {OWNER} bytes, not {len(owner)}")
+
+
+def check_notes(items: Sequence[bytes]) -> None:
+    """TypeError or ValueError for what cannot be noted."""
+    for item in items:
+        if type(item) is not bytes:
+            raise TypeError(f"a note must be bytes, not {item!r}")
+        if not 0 < len(item) < 256:
+            raise ValueError(f"a note must be 1 to 255 bytes, not {len(item)}")

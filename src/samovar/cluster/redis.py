@@ -25,6 +25,7 @@ from .node import (
     NOTHING,
     OK,
     TAG_TTL_MS,
+    TOO_MANY,
     TOOBIG,
     UNAVAILABLE,
     YOURS,
@@ -39,12 +40,13 @@ from .node import (
     check_key,
     check_keys,
     check_ms,
+    check_notes,
     check_owner,
     epoch_key,
     random_start,
 )
 from .push import ClientSubscription, Subscription, ThinSubscription
-from .resp import ClientLine, Command, Refused, Resp, ThinLine, read_url
+from .resp import ClientLine, Command, Refused, Resp, ThinLine, read_url, run_of
 from .sockets import Line
 
 _ID = 16
@@ -98,6 +100,10 @@ class RedisNode(Node):
         self.capabilities = Capabilities(push=True, ms_ttl=True, max_value=max_value, fence_seen=True)
 
     # ---------------------------------------------------------------- asking
+
+    @property
+    def blocks(self) -> bool:
+        return isinstance(self._line, ThinLine) or self._line._client is not None
 
     def perform(self, request: Sequence[Command]) -> Any:
         return self._line.perform(request)
@@ -294,8 +300,8 @@ class RedisNode(Node):
             numbers = [next(given) if number is None else number for number in numbers]
         return OK, numbers
 
-    def _bump(self, counters: Sequence[str]) -> Steps[Answer]:
-        return self._move(counters, 1)
+    def _bump(self, counters: Sequence[str], step: int) -> Steps[Answer]:
+        return self._move(counters, step)
 
     def _move(self, counters: Sequence[str], step: int) -> Steps[Answer]:
         if not counters:
@@ -307,14 +313,35 @@ class RedisNode(Node):
         numbers = [_number(reply) for reply in replies]
         return (UNAVAILABLE, Fault("protocol", "a counter that is no number")) if None in numbers else (OK, numbers)
 
-    def epoch(self, namespace: str) -> Steps[Answer]:
+    def note(self, name: str, items: Sequence[bytes], most: int, ttl_ms: int) -> Steps[Answer]:
+        check_key(name)
+        check_notes(items)
+        check_ms(ttl_ms, "ttl_ms")
+        parts = [items[at:at + _KEYS_AT_ONCE] for at in range(0, len(items), _KEYS_AT_ONCE)]
+        if not parts:
+            return OK, None
+        return (yield from self._fence(scripts.NOTE, [(1, name, most, ttl_ms, *part) for part in parts]))
+
+    def noted(self, name: str) -> Steps[Answer]:
+        check_key(name)
+        replies = yield self, [("LRANGE", name, 0, -1)]
+        if type(replies) is Fault:
+            return UNAVAILABLE, replies
+        if type(replies[0]) is list:
+            return OK, replies[0]
+        fault = _fault_in(replies[0])
+        return (UNAVAILABLE, fault) if fault else (OK, [TOO_MANY])
+
+    def epoch(self, namespace: str, anew: bool = False) -> Steps[Answer]:
+        if anew:
+            self._line.take_any_run()
         status, numbers = yield from self._count((epoch_key(namespace),))
         if status is UNAVAILABLE:
             return status, numbers
         replies = yield self, [("INFO", "server")]
         if type(replies) is Fault:
             return UNAVAILABLE, replies
-        return OK, (numbers[0], _run_of(replies[0]))
+        return OK, (numbers[0], run_of(replies[0]))
 
     def probe(self) -> Steps[Answer]:
         replies = yield self, [("GET", "samovar|probe"), ("SET", "samovar|probe", b"", "PX", 1000)]
@@ -421,15 +448,3 @@ def _unavailable(reply: Any) -> Answer:
 
 def _number(reply: Any) -> int | None:
     return int(reply) if type(reply) is bytes and reply.isdigit() and len(reply) < 20 else None
-
-
-def _run_of(reply: Any) -> str:
-    """The run id in what INFO says: text, or what redis-py made of it; of a Redis Cluster, all of them."""
-    if isinstance(reply, dict):
-        if "run_id" in reply:
-            return str(reply["run_id"])
-        return "+".join(sorted(str(one.get("run_id", "")) for one in reply.values() if isinstance(one, dict)))
-    for line in bytes(reply).splitlines() if type(reply) is bytes else ():
-        if line.startswith(b"run_id:"):
-            return line[7:].decode("ascii", "replace")
-    return ""  # its rights do not reach to INFO: a restart is not noticed

@@ -46,7 +46,9 @@ class Resp:
         commands: list[Command] = [("AUTH", *credentials)] if credentials else []
         if database:
             commands.append(("SELECT", database))
+        commands.append(("INFO", "server"))
         self._greeting = self.pack(commands), len(commands)
+        self.run = ""  # the engine's, that connections were opened to
 
     def reader(self) -> Any:
         return self._reader(protocolError=ValueError, replyError=Refused, notEnoughData=NOT_YET)
@@ -62,11 +64,17 @@ class Resp:
         return self._greeting
 
     def welcome(self, replies: list[Any]) -> Fault | None:
-        for reply in replies:
+        for reply in replies[:-1]:
             if type(reply) is Refused:
                 return Fault("auth" if reply.fault().reason == "protocol" else reply.fault().reason,
                              "the engine refused the password, the user or the database")
-        return None
+        said = replies[-1]
+        if type(said) is Refused and (said.fault().reason in ("auth", "refused") and "NOPERM" not in said):
+            return said.fault()
+        run = run_of(said)  # nothing is asked of an engine that may have come back with what it held
+        if not self.run:
+            self.run = run
+        return None if run == self.run else Fault("restarted", "another run of the engine is there")
 
 
 class ThinLine:
@@ -75,13 +83,17 @@ class ThinLine:
     is_many = False
 
     def __init__(self, line: Line, dialect: Resp) -> None:
-        self.line, self._pack = line, dialect.pack
+        self.line, self._pack, self._dialect = line, dialect.pack, dialect
 
     def perform(self, commands: Sequence[Command]) -> Any:
         return self.line.exchange(self._pack(commands), len(commands))
 
     async def aperform(self, commands: Sequence[Command]) -> Any:
         return await self.line.aexchange(self._pack(commands), len(commands))
+
+    def take_any_run(self) -> None:
+        """The next connection may be to another run of the engine."""
+        self._dialect.run = ""
 
     def close(self) -> None:
         self.line.close()
@@ -98,6 +110,9 @@ class ClientLine:
         self._client, self._aclient = client, aclient
         self._errors = needed("redis.exceptions", "redis", "RedisNode")
         self.is_many = any(hasattr(one, "get_primaries") for one in (client, aclient))
+
+    def take_any_run(self) -> None:
+        """Nothing: redis-py connects again without a word."""
 
     def perform(self, commands: Sequence[Command]) -> Any:
         if self._client is None:
@@ -209,3 +224,15 @@ def read_url(url: str, tls: ssl.SSLContext | None) -> Target:
         tls = ssl.create_default_context()
     address = Address(parts.hostname or "localhost", port or 6379, "", tls)
     return Target(address, credentials, int(number), f"{parts.scheme}://{address}/{number}")
+
+
+def run_of(reply: Any) -> str:
+    """The run id in what INFO says: text, or what redis-py made of it; of a Redis Cluster, all of them."""
+    if isinstance(reply, dict):
+        if "run_id" in reply:
+            return str(reply["run_id"])
+        return "+".join(sorted(str(one.get("run_id", "")) for one in reply.values() if isinstance(one, dict)))
+    for line in bytes(reply).splitlines() if type(reply) is bytes else ():
+        if line.startswith(b"run_id:"):
+            return line[7:].decode("ascii", "replace")
+    return ""  # its rights do not reach to INFO: a restart is not noticed

@@ -147,11 +147,26 @@ COUNT = _script("""
 local number = redis.pcall('GET', KEYS[1])
 if type(number) == 'string' and #number < 20 and string.match(number, '^%d+$') then
   if ARGV[3] == '0' then return number end
-  if type(redis.pcall('INCR', KEYS[1])) == 'number' then
+  if type(redis.pcall('INCRBY', KEYS[1], ARGV[3])) == 'number' then
     redis.call('PEXPIRE', KEYS[1], ARGV[2])
     return redis.call('GET', KEYS[1])
   end
 end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 return ARGV[1]
+""")
+
+# most, ms, items: an empty item stands for too many
+NOTE = _script("""
+local count = redis.pcall('RPUSH', KEYS[1], unpack(ARGV, 3))
+if type(count) ~= 'number' then
+  if not string.find(count.err, 'WRONGTYPE') then return count end
+  count = tonumber(ARGV[1]) + 1
+end
+if count > tonumber(ARGV[1]) then
+  redis.call('DEL', KEYS[1])
+  redis.call('RPUSH', KEYS[1], '')
+end
+redis.call('PEXPIRE', KEYS[1], ARGV[2])
+return 1
 """)

@@ -1,0 +1,277 @@
+"""The shared tier as one process sees it: its nodes, which of them may be asked for what, and what they missed.
+
+Where a key lies is the ring's answer. Who is asked is decided here: the first node in the ring's order that is up, and
+for changes every node that may hold the key for somebody: the first two, and the one that is asked now.
+
+The one rule: what is known about nodes changes under the lock only, and nothing is asked under it.
+"""
+
+import math
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from .health import Breaker
+from .node import UNAVAILABLE, Fault
+
+REACH = 3  # nodes of the ring's order that are ever asked for a key
+PATIENCE_S = 0.5  # beyond a lease: then its holder is gone, and so is who came after
+STAND_IN_S = 10.0  # no value lives longer on a node that stands in for another
+MISSED = 10_000  # invalidations kept for a node that is away; beyond, it begins a new epoch
+
+
+class Missed:
+    """What a node did not hear: keys to delete and counters to move, each once; `is_all` when there were too many."""
+
+    __slots__ = ("is_all", "keys", "tags")
+
+    def __init__(self) -> None:
+        self.keys: dict[str, None] = {}
+        self.tags: dict[str, None] = {}
+        self.is_all = False
+
+    def __bool__(self) -> bool:
+        return self.is_all or bool(self.keys or self.tags)
+
+    def add(self, keys: Iterable[str], tags: Iterable[str]) -> None:
+        if self.is_all:
+            return
+        self.keys.update(dict.fromkeys(keys))
+        self.tags.update(dict.fromkeys(tags))
+        if len(self.keys) + len(self.tags) > MISSED:
+            self.is_all = True
+            self.keys.clear()
+            self.tags.clear()
+
+
+class _State:
+    """One node."""
+
+    __slots__ = ("breaker", "epoch", "heard", "missed", "run")
+
+    def __init__(self, breaker: Breaker) -> None:
+        self.breaker = breaker
+        self.epoch: int | None = None  # None: it was never asked
+        self.run: str | None = None
+        self.missed = Missed()
+        self.heard: set[bytes] = set()  # of others, about this node, since it was last away
+
+
+class Tier:
+    """nodes: {name: node}. ring: places keys by name (cluster/ring.py). keys, tag_keys: make wire keys of keys and tags.
+    patience_s: how long somebody's load is waited for; an engine that keeps whole seconds ends a lease up to two later.
+    now: the clock of breakers. wall: the clock of envelopes. chance: 0 to 1, for jitter."""
+
+    def __init__(self, nodes: Mapping[str, Any], ring: Any, *, namespace: str, keys: Callable[[Any], str],
+                 tag_keys: Callable[[str], str], lease_s: float, now: Callable[[], float], wall: Callable[[], float],
+                 chance: Callable[[], float]) -> None:
+        self.nodes = dict(nodes)
+        self.ring = ring
+        self.namespace = namespace
+        self.wire, self.tag_wire = keys, tag_keys
+        self.mark_wire = tag_keys("@mark")
+        self.lease_s, self.lease_ms = lease_s, max(1, math.ceil(lease_s * 1000))
+        self.now, self.wall, self.chance = now, wall, chance
+        coarse = any(not node.capabilities.ms_ttl for node in self.nodes.values())
+        self.patience_s = lease_s + PATIENCE_S + (2.0 if coarse else 0.0)
+        self._reach = min(REACH, len(self.nodes))
+        self._state = {name: _State(Breaker(chance)) for name in self.nodes}
+        self._lock = threading.RLock()
+        self._troubled = 0  # nodes that are down, full, or new: zero is the quick way
+        self.unknown = set(self.nodes)  # nodes not yet heard of
+        self.alarm: Callable[[], object] = lambda: None  # called when a node goes down: the prober wakes
+
+    # ---------------------------------------------------------------- who is asked
+
+    def owners(self, wire: str) -> tuple[str, ...]:
+        """The nodes that are asked for a key, in this order."""
+        if self._reach == 1:
+            return (self.ring.get_node(wire),)
+        return tuple(self.ring.get_nodes(wire, self._reach))
+
+    def is_up(self, node: str) -> bool:
+        state = self._state[node]
+        return state.epoch is not None and not state.breaker.down
+
+    def takes_writes(self, node: str) -> bool:
+        return self.is_up(node) and not self._state[node].breaker.full
+
+    def home(self, owners: Sequence[str], tried: Iterable[str] = (), *, writes: bool = False) -> str | None:
+        """Who is asked for a key now; None when nobody can be."""
+        if not self._troubled and not tried:
+            return owners[0]
+        may = self.takes_writes if writes else self.is_up
+        return next((node for node in owners if node not in tried and may(node)), None)
+
+    def cap_s(self, owners: Sequence[str], node: str) -> float:
+        """The longest life of a value on this node, in seconds: short where it stands in for another."""
+        return math.inf if node == owners[0] else STAND_IN_S
+
+    def stand_in(self, owners: Sequence[str], node: str) -> str | None:
+        """The node where a value may lie that `node` ought to have: it takes no writes, or was away until just now."""
+        if not self._troubled:
+            return None
+        state = self._state[node]
+        if state.breaker.full or state.breaker.is_new(self.now(), STAND_IN_S):
+            return next((other for other in owners if other != node and self.takes_writes(other)), None)
+        return None
+
+    def targets(self, owners: Sequence[str]) -> list[str]:
+        """Who must hear of a change of a key: who may be asked for it by somebody, here or elsewhere."""
+        if not self._troubled:
+            return list(owners[:2])
+        return list(owners)
+
+    # ---------------------------------------------------------------- what became of asking
+
+    def is_lost(self, node: str, answer: tuple[Any, Any], *, writes: bool = False) -> bool:
+        """Whether the node did not answer, or did not do it; it is remembered. writes: a change that it must not refuse."""
+        status, fault = answer
+        if status is not UNAVAILABLE:
+            if self._troubled:
+                self._state[node].breaker.answered()
+            return False
+        self.failed(node, fault, writes=writes)
+        return True
+
+    def failed(self, node: str, fault: Fault, *, writes: bool = False) -> None:
+        """A node did not answer, or refused."""
+        with self._lock:
+            breaker, now = self._state[node].breaker, self.now()
+            if fault.refuses_writes and not writes:
+                news = breaker.refused(fault.reason, now)
+            else:
+                news = breaker.failed(fault.reason, now, slow=fault.is_slow)
+                self._troubled = max(self._troubled, 1)  # so that `answered` is told
+            self._count_locked()
+        if news:
+            self.alarm()
+
+    def _count_locked(self) -> None:
+        now = self.now()
+        self._troubled = sum(
+            state.epoch is None or state.breaker.is_troubled or state.breaker.is_new(now, 2 * STAND_IN_S) or bool(state.missed)
+            for state in self._state.values()
+        )
+
+    def recount(self) -> None:
+        """Look again who is in trouble: time passes."""
+        with self._lock:
+            self._count_locked()
+
+    def missed(self, node: str, *, keys: Iterable[str] = (), tags: Iterable[str] = ()) -> None:
+        """A node was not told of these changes: it must be, before it is asked again."""
+        with self._lock:
+            state = self._state[node]
+            state.missed.add(keys, tags)
+            if not state.breaker.down:  # it was asked, and did not do it: it may answer with what is wrong now
+                state.breaker.failed("missed", self.now(), slow=False)
+            self._count_locked()
+        self.alarm()
+
+    def missed_all(self, node: str) -> None:
+        """A node was not told that all is forgotten."""
+        with self._lock:
+            self._state[node].missed.is_all = True
+        self.missed(node)
+
+    def take_missed(self, node: str) -> Missed:
+        """What the node did not hear, to be told now; what comes meanwhile is kept anew."""
+        with self._lock:
+            state = self._state[node]
+            missed, state.missed = state.missed, Missed()
+            return missed
+
+    def heard(self, node: str, items: set[bytes]) -> set[bytes]:
+        """Remember what others noted about a node; what of it is new."""
+        with self._lock:
+            state = self._state[node]
+            new = items - state.heard
+            state.heard = items
+            return new
+
+    def forget_heard(self, node: str) -> None:
+        """It was away: whatever was noted, it is told."""
+        with self._lock:
+            self._state[node].heard = set()
+
+    def away_s(self, node: str) -> float:
+        """For how many seconds it has been down."""
+        with self._lock:
+            return self._state[node].breaker.away_s(self.now())
+
+    def give_back(self, node: str, missed: Missed) -> None:
+        """It could not be told."""
+        with self._lock:
+            kept = self._state[node].missed
+            kept.is_all |= missed.is_all
+            kept.add(missed.keys, missed.tags)
+
+    # ---------------------------------------------------------------- epochs, probes
+
+    def epoch(self, node: str) -> int:
+        """The namespace's epoch on this node, as far as it is known here."""
+        return self._state[node].epoch or 0
+
+    def run(self, node: str) -> str | None:
+        """The name of the engine's run that was last seen."""
+        return self._state[node].run
+
+    def learn(self, node: str, epoch: int, run: str) -> None:
+        with self._lock:
+            self._state[node].epoch, self._state[node].run = epoch, run
+
+    def probed(self, node: str, *, answers: bool, takes: bool = False) -> bool:
+        """What a probe found; whether the node may be admitted."""
+        with self._lock:
+            ready = self._state[node].breaker.probed(answers, takes, self.now())
+            self._count_locked()
+            return ready
+
+    def admit(self, node: str) -> bool:
+        """It is up to date; False when it missed something in this very moment."""
+        with self._lock:
+            state = self._state[node]
+            if state.missed:
+                return False
+            state.breaker.admit(self.now())
+            self.unknown.discard(node)
+            self._count_locked()
+            return True
+
+    def news(self) -> list[str]:
+        """The nodes that were taken in just now."""
+        now = self.now()
+        with self._lock:
+            return [name for name, state in self._state.items() if state.breaker.is_new(now, STAND_IN_S)]
+
+    def forked(self) -> None:
+        """In the child of a fork: another thread may have held the lock."""
+        self._lock = threading.RLock()
+
+    def due(self) -> list[str]:
+        """The nodes whose probe is due."""
+        now = self.now()
+        with self._lock:
+            return [name for name, state in self._state.items() if state.breaker.is_due(now)]
+
+    def due_in(self, most_s: float) -> float:
+        """Seconds until the next probe, at most so many."""
+        now = self.now()
+        with self._lock:
+            waits = [state.breaker.due_in(now) for state in self._state.values()]
+        return min([wait for wait in waits if wait is not None], default=most_s)
+
+    def states(self) -> dict[str, tuple[str, str, int]]:
+        """{node: ("up", "down", "full" or "unknown", the reason, how often it went down)}."""
+        with self._lock:
+            return {name: (self._word(state), state.breaker.reason, state.breaker.opened)
+                    for name, state in self._state.items()}
+
+    @staticmethod
+    def _word(state: _State) -> str:
+        if state.breaker.down:
+            return "down"
+        if state.epoch is None:
+            return "unknown"
+        return "full" if state.breaker.full else "up"
