@@ -276,7 +276,7 @@ def test_refusal_is_shared_by_those_who_waited_for_the_load():
 def test_refusal_within_a_factory_is_shared_too_and_asked_once():
     """What a factory's own slot refuses is the load's outcome: those who waited do not each ask again."""
     inner, cache, calls, go = OriginBudget(1), Cache(budget=OriginBudget(4)), [], threading.Event()
-    Holder(inner)
+    holder = Holder(inner)
 
     def load():
         calls.append(1)
@@ -289,6 +289,7 @@ def test_refusal_within_a_factory_is_shared_too_and_asked_once():
     go.set()
     errors = crew.join(errors_too=True)
     assert all(isinstance(error, OriginBusy) for error in errors) and len(calls) == 1
+    holder.let_go()
 
 
 # ------------------------------------------------------------------ loads within loads
@@ -418,9 +419,10 @@ def test_coroutine_driven_by_hand_takes_a_place_or_is_refused():
             return stop.value
 
     assert by_hand("tea") == "hot" and whole(budget)
-    Holder(budget)
+    holder = Holder(budget)
     with pytest.raises(OriginBusy):
         contextvars.Context().run(by_hand, "coffee")
+    holder.let_go()
 
 
 # ------------------------------------------------------------------ what is remembered

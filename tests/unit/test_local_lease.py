@@ -687,3 +687,22 @@ def test_trouble_that_no_older_kind_mends_is_told(home, caplog):
     assert lease.stats().errors == 3
     assert [record.message for record in caplog.records if "loads run without it" in record.message] == [
         caplog.records[0].message]
+
+
+def test_lease_counts_are_numbers_from_the_first_on(tmp_path):
+    lease = FileLease(tmp_path)
+    with lease.hold("name"):
+        pass
+    stats = lease.stats()
+    assert (type(stats.taken), stats.taken, type(stats.given_up), stats.given_up) == (int, 1, int, 0)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_block_holds_nothing_in_the_child_of_a_fork(tmp_path):
+    lease = FileLease(tmp_path)
+    with lease.hold("name") as held:
+        child = os.fork()
+        if child == 0:
+            os._exit(3 if held else 7)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+        assert held

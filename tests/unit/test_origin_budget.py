@@ -118,13 +118,13 @@ def test_places_are_handed_on_in_the_order_of_asking_over_threads_and_tasks():
 def test_nobody_barges_in_while_somebody_waits():
     budget = OriginBudget(1, queue_timeout=60)
     first, got = budget.enter(), threading.Event()
-    crew = Crew(lambda: budget.enter() and got.set())
+    crew = Crew(lambda: (budget.enter(), got.set()))
     waiting(budget, 1)
     first.leave()  # the place is the waiter's from this moment, whether or not it has woken
     with pytest.raises(OriginBusy):
         budget.enter(waits=False)
-    crew.join()
-    assert got.is_set() and budget.stats().running == 1
+    held = crew.join()
+    assert got.is_set() and held and budget.stats().running == 1
 
 
 def test_who_waited_too_long_leaves_the_queue_and_is_told():

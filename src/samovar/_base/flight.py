@@ -17,6 +17,7 @@ import asyncio
 import contextlib
 import os
 import threading
+from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any
 
@@ -58,9 +59,15 @@ def outside() -> None:
     places.set(())
 
 
-# The places at origins that this context holds (herd/budget.py): a load within a load goes on its parent's, and never
-# waits for one who waits for that.
-places: "ContextVar[tuple[Any, ...]]" = ContextVar("samovar_places", default=())
+# The places at origins that this context holds (herd/budget.py), each as a weak reference: a place that its load lets go
+# of, however that comes, is given back. A load within a load goes on its parent's, and never waits for one who waits for
+# that.
+places: "ContextVar[tuple[Callable[[], Any], ...]]" = ContextVar("samovar_places", default=())
+
+
+def held_places() -> list[Any]:
+    """The places that this context holds, those of loads around this one first."""
+    return [place for one in places.get() if (place := one()) is not None and not place.left]
 
 
 def is_inside() -> bool:
@@ -90,7 +97,7 @@ class Waiter:
 
     def __init__(self, inside: "tuple[Flight, ...]", thread: int | None) -> None:
         self.inside = inside
-        self.gates = {place.gate for place in held if not place.left} if (held := places.get()) else ()
+        self.gates = {place.gate for place in held_places()} if places.get() else ()
         self.thread = thread
         self.edge: Flight | None = None  # the flight whose body waits
 

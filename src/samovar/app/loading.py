@@ -282,10 +282,10 @@ class Awaiting:
         if self.awaits or self.ask.loop is None:
             result = self.maker.begin(loads)
         else:
-            begin = partial(self.begin, loads)
-            if loads[0].tenure is not None:
+            begin, is_placed = partial(self.begin, loads), loads[0].tenure is not None
+            if is_placed:  # so it waits for no thread: all of them may wait for its place
                 begin = partial(loads[0].tenure.carry, begin)
-            result = await THREADS.call(begin, force=self.nested)
+            result = await THREADS.call(begin, force=self.nested or is_placed)
         return await result if inspect.isawaitable(result) else result
 
     def begin(self, loads: list[Load]) -> Any:

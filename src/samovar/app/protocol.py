@@ -13,8 +13,6 @@ tests drive them step by step, in every order. Here are those who ask; who works
               they may wait
     CALL      loads            the values, one for each load, MISSING for what the factory left out; or it raises
     WAIT      flight, seconds  ENDED, TIMED_OUT, CIRCLE or LOST (_base/flight.py)
-
-Here is who asks: one key, one key anew, many keys. Who works is in app/work.py.
 """
 
 import math

@@ -47,6 +47,6 @@ class Tenure:
                 return
             self._is_left, self._error = True, error
             if self._is_carried:  # what this context asks from now on is not asked in that place
-                places.set(tuple(place for place in places.get() if place is not self._permit))
+                places.set(tuple([one for one in places.get() if one() is not self._permit]))
                 return
         self._permit.leave(error)

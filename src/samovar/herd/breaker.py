@@ -45,6 +45,10 @@ class Breaker:
         self._tries = True
         return True
 
+    def forked(self) -> None:
+        """This is another process now: the load that tries stayed behind, if there is one."""
+        self._tries = False
+
     def end(self, now: float, *, failed: bool | None, tries: bool) -> None:
         """It came back. failed: None when that says nothing about the origin. tries: it was the one that tries."""
         if tries:

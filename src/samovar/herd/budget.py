@@ -12,6 +12,7 @@ import weakref
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
+from .._base import early
 from .._base.clock import stopwatch
 from .._base.flight import places
 from .._base.freshness import Duration, seconds
@@ -19,7 +20,7 @@ from ..app.options import whole
 from ..memo.options import is_async
 from . import limits
 from .breaker import Breaker
-from .places import Place, Slot
+from .places import Place, Slot, Waiter
 from .room import Room
 from .rules import Rules
 from .standing import BudgetStats, latency
@@ -107,33 +108,34 @@ class OriginBudget(Room):
         Raises OriginBusy when the queue is full, queue_timeout is over, or the breaker is open.
         """
         began = stopwatch()
-        got = self._ask(None, waits, began + self._patience_s)
-        if isinstance(got, Place):
-            return _held(got)
+        waiter = Waiter(None, began + self._patience_s)
         try:
-            while (left := self._turn(got)) is not None:
-                got.bell.acquire(timeout=left)
-            place = self._conclude(got, began)
+            place = self._ask(waiter, waits)
+            if place is None:
+                while (left := self._turn(waiter)) is not None:
+                    waiter.bell.acquire(timeout=left)
+                place = self._conclude(waiter, began)
             assert place is not None  # only tasks are lost
             return _held(place)
         except BaseException:
-            self._give_up(got)
+            self._give_up(waiter)
             raise
 
     async def aenter(self, *, waits: bool = True) -> Place:
         """The same for a task; its loop goes on meanwhile. Who is cancelled in the queue leaves it."""
         loop, began = asyncio.get_running_loop(), stopwatch()
         while True:
-            got = self._ask(loop, waits, began + self._patience_s)
-            if isinstance(got, Place):
-                return _held(got)
+            waiter = Waiter(loop, began + self._patience_s)
             try:
-                while (left := self._turn(got)) is not None:
-                    await asyncio.wait((got.bell,), timeout=left)
-                if (place := self._conclude(got, began)) is not None:
+                place = self._ask(waiter, waits)
+                if place is None:
+                    while (left := self._turn(waiter)) is not None:
+                        await asyncio.wait((waiter.bell,), timeout=left)
+                    place = self._conclude(waiter, began)
+                if place is not None:
                     return _held(place)
             except BaseException:
-                self._give_up(got)
+                self._give_up(waiter)
                 raise
 
     def slot(self, *, waits: bool = True) -> Slot:
@@ -188,7 +190,7 @@ class OriginBudget(Room):
 
 
 def _held(place: Place) -> Place:
-    places.set((*places.get(), place))
+    places.set((*[one for one in places.get() if one() is not None], weakref.ref(place)))
     return place
 
 
@@ -209,7 +211,8 @@ def _breaker(row: int | None, open_s: float, seed: int | None) -> Breaker | None
     if row is None:
         return None
     most_s = _LONGER * open_s
-    return Breaker(whole("OriginBudget", "breaker", row, least=1), open_s, most_s, random.Random(seed).random)
+    chance = early.chance if seed is None else random.Random(seed)  # the first draws anew in the child of a fork
+    return Breaker(whole("OriginBudget", "breaker", row, least=1), open_s, most_s, chance.random)
 
 
 def _forked() -> None:

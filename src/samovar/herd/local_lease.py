@@ -233,7 +233,8 @@ class FileLease:
                   for number in held.numbers}
         ends = stopwatch() + wait_s
         try:
-            for number in sorted(set(map(naming.number_of, names)) - around):
+            files = self._locks.kind.files  # numbers that share a file may wait for each other: all take files in one order
+            for number in sorted(set(map(naming.number_of, names)) - around, key=lambda number: (number % files, number)):
                 sleep_s, is_first = _FIRST_S, True
                 while not (is_had := self._try(number, turn)):
                     left_s = ends - stopwatch()
@@ -272,7 +273,8 @@ class FileLease:
 
     def _count(self, **events: int) -> None:
         with self._change:
-            self._counts.update(events)
+            for event, times in events.items():
+                self._counts[event] += times
 
     def _trouble(self, error: OSError) -> None:
         self._count(errors=1)
@@ -332,7 +334,7 @@ class Held:
         self.end()  # interrupted between being given and being kept
 
     def __bool__(self) -> bool:
-        return self.is_whole and not self._ended
+        return self.is_whole and not self._ended and self.fork is self._lease._fork
 
     def is_live(self, place: tuple[int, int]) -> bool:
         """Whether it still holds names of this directory."""

@@ -15,18 +15,18 @@ WAITS, GRANTED, GONE, LOST = range(4)  # what a waiter is; LOST: it was its turn
 
 
 class Waiter:
-    """One in the queue: a thread or a task. `rides`: places of this budget that its context holds already. `why`: it is
-    GONE (a cause of BudgetStats)."""
+    """One who asks: a thread or a task. `rides`: places of this budget that its context holds already. `why`: it is
+    GONE (a cause of BudgetStats). Its bell is made when it is to sleep."""
 
     __slots__ = ("bell", "ends", "loop", "place", "rides", "state", "why")
 
-    def __init__(self, loop: asyncio.AbstractEventLoop | None, ends: float, rides: "tuple[Place, ...]") -> None:
-        self.loop, self.ends, self.rides = loop, ends, rides
+    def __init__(self, loop: asyncio.AbstractEventLoop | None, ends: float) -> None:
+        self.loop, self.ends = loop, ends
+        self.rides: tuple[Place, ...] = ()
         self.state = WAITS
         self.place: Place | None = None
         self.why = "late"
         self.bell: Any = None
-        self.arm()
 
     def is_dead(self) -> bool:
         """Whether nobody will ever take what it is given."""
@@ -68,27 +68,31 @@ def _ring(bell: "asyncio.Future[None]") -> None:
 
 
 class Place:
-    """A place at the origin: `leave` gives it back. Also a context manager, which says whether the block raised.
+    """A place at the origin: `leave` gives it back, and so does its end, where a signal cuts everything else short. Also a
+    context manager, which says whether the block raised.
 
-    left: given back by who got it. lent: a load within its load runs in it, and keeps it until that is over. waited:
-    whether it was queued for.
+    seated: it is counted, at the origin or within another place. left: given back by who got it. lent: a load within its
+    load runs in it, and keeps it until that is over. waited: whether it was queued for.
     """
 
-    __slots__ = ("_begun", "_generation", "_parent", "_tries", "gate", "left", "lent", "waited")
+    __slots__ = ("__weakref__", "_begun", "_generation", "_parent", "_tries", "gate", "left", "lent", "seated", "waited")
 
-    def __init__(self, budget: Any, parent: "Place | None", tries: bool) -> None:
-        self.gate, self._parent, self._tries = budget, parent, tries
+    def __init__(self, budget: Any, parent: "Place | None") -> None:
+        self.gate, self._parent, self._tries = budget, parent, False
         self._generation = budget._generation
-        self.lent = self.left = self.waited = False
+        self.seated = self.lent = self.left = self.waited = False
         self._begun = stopwatch()
 
     def leave(self, error: BaseException | None = None) -> None:
         """Give the place back; a second time does nothing. error: what the load raised, for breaker and adaptation: an
         Exception counts against the origin, what is none (a cancellation) and an OriginBusy of another do not."""
-        held = places.get()
-        if self in held:
-            places.set(tuple(place for place in held if place is not self))
+        if held := places.get():
+            places.set(tuple([one for one in held if one() is not self and one() is not None]))
         self.gate._leave(self, error)
+
+    def __del__(self) -> None:
+        if getattr(self, "seated", False):  # an interrupted __init__ set nothing
+            self.gate._lose(self)
 
     def may_lend(self, generation: object) -> bool:
         """Whether a load within its load may run in it now."""

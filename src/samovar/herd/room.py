@@ -7,6 +7,9 @@ a time, for the parent waits meanwhile.
 The one rule: places, queue and rules change under the lock only; under it nobody waits and nothing of others is called,
 but the clock. The lock is re-entrant, for a finalizer may run a whole step in the middle of another: so whoever finds
 room takes it before anything is called, and whoever finds somebody in the queue takes him out at once.
+
+A signal may raise wherever something is called. So a place is counted and says so (`seated`) in one statement that calls
+nothing; one that is let go of while it is seated is given back by its end (`_lose`).
 """
 
 import asyncio
@@ -18,7 +21,7 @@ from typing import NoReturn
 
 from .._base.clock import stopwatch
 from .._base.errors import OriginBusy
-from .._base.flight import places, running_loop
+from .._base.flight import held_places, places, running_loop
 from .places import GONE, GRANTED, LOST, WAITS, Place, Waiter
 from .rules import Rules
 
@@ -47,17 +50,18 @@ class Room:
         self._queue: deque[Waiter] = deque()
         self._unclaimed: set[Waiter] = set()  # tasks that were given a place and did not run since
         self._generation = object()  # places of the parent of a fork are nobody's here
+        self._rules.forked()
 
     # ---------------------------------------------------------------- steps
 
-    def _ask(self, loop: asyncio.AbstractEventLoop | None, waits: bool, ends: float) -> "Place | Waiter":
-        held = places.get()
-        rides = tuple(place for place in held if place.gate is self and not place.left) if held else ()
+    def _ask(self, waiter: Waiter, waits: bool) -> Place | None:
+        """A place; None: the waiter stands in the queue."""
+        rides = tuple(place for place in held_places() if place.gate is self) if places.get() else ()
         with self._lock:
             for parent in reversed(rides):
-                if parent.may_lend(self._generation) and not parent.lent:  # asked again: nothing comes in between now
-                    parent.lent = True
-                    return self._lend_locked(parent)
+                waiter.place = place = Place(self, parent)
+                if self._lend_locked(parent, place):
+                    return place
             now = self._clock()
             self._rules.asked(now)
             if self._rules.is_open(now):
@@ -66,55 +70,60 @@ class Room:
                 self._reclaim_locked()
             if self._queue:
                 self._hand_out_locked()
-            if not self._queue and self._take_locked(now):
-                return self._seat_locked(now)
+            waiter.place = place = Place(self, None)
+            if not self._queue and self._take_locked(now, place):
+                return self._begin_locked(now, place)
+            waiter.place = None
             if not waits:
                 self._refuse_locked("busy", waited=False)
             if len(self._queue) >= self._most_queued:
                 self._bury_locked()
                 if len(self._queue) >= self._most_queued:
                     self._refuse_locked("full")
-            waiter = Waiter(loop, ends, rides)
+            waiter.rides = rides
+            waiter.arm()
             self._queue.append(waiter)
-            return waiter
+            return None
 
-    def _take_locked(self, now: float) -> bool:
-        """Take a free place, if the rules let one more go."""
-        limit = self._rules.limit(now)
-        if self._rules.due_s(now, self._running) == 0.0 and self._running < limit:
-            self._running += 1
+    def _take_locked(self, now: float, place: Place) -> bool:
+        """Make this a place that is counted, if the rules let one more go."""
+        due, limit = self._rules.due_s(now, self._running), self._rules.limit(now)
+        if due == 0.0 and self._running < limit:
+            self._running, place.seated = self._running + 1, True
             return True
         return False
 
-    def _seat_locked(self, now: float) -> Place:
-        """The place that was taken."""
-        try:
-            place = Place(self, None, self._rules.begin(now))
-        except BaseException:
-            self._running -= 1
-            raise
+    def _begin_locked(self, now: float, place: Place) -> Place:
+        """The load of this place goes."""
+        place._tries = self._rules.begin(now)
         self._counts["entered"] += 1
         if self._running > self._counts["most"]:
             self._counts["most"] = self._running
         return place
 
-    def _lend_locked(self, parent: Place) -> Place:
-        """A place within the one that was lent just now."""
-        return Place(self, parent, False)
+    def _lend_locked(self, parent: Place, place: Place) -> bool:
+        """Make this a place within its parent, if that can be lent now."""
+        if parent.may_lend(self._generation) and not parent.lent:  # asked again: nothing comes in between now
+            parent.lent = place.seated = True
+            return True
+        return False
 
     def _hand_out_locked(self) -> None:
         """Give what is free to the first in the queue; tell the next one to look again, if time will help."""
         here, now = running_loop(), self._clock()
         while self._queue:
-            if not self._take_locked(now):
-                if self._rules.due_s(now, self._running) is not None and self._queue:
-                    self._queue[0].wake(here)
-                return
+            place = Place(self, None)
+            if not self._take_locked(now, place):
+                if self._rules.due_s(now, self._running) is None or not self._queue or self._queue[0].wake(here):
+                    return
+                if self._queue:  # its loop is closed, or stands still: the one behind it must look
+                    self._queue.popleft().state = LOST
+                continue
             if not self._queue:
-                self._running -= 1
+                self._free_locked(place)
                 return
             waiter = self._queue.popleft()
-            place = self._seat_locked(now)
+            self._begin_locked(now, place)
             if not self._grant_locked(waiter, place, here):
                 self._undo_locked(place, now)
 
@@ -138,13 +147,16 @@ class Room:
 
     def _free_locked(self, place: Place) -> None:
         """Nobody is in this place any more: nor, it may be, in the one that it was lent in."""
-        while (parent := place._parent) is not None:
-            parent.lent = False
+        while place.seated:
+            parent = place._parent
+            if parent is None:
+                self._running, place.seated = self._running - 1, False
+                return
+            parent.lent = place.seated = False
             if not parent.left:
                 self._pass_on_locked(parent)
                 return
             place = parent
-        self._running -= 1
 
     def _pass_on_locked(self, parent: Place) -> None:
         """The next load within this one may go, in its place."""
@@ -152,13 +164,12 @@ class Room:
         for waiter in list(self._queue):
             if parent not in waiter.rides or waiter.state != WAITS:
                 continue
-            if not parent.may_lend(self._generation) or parent.lent:
+            if not self._lend_locked(parent, place := Place(self, parent)):
                 return
-            parent.lent = True
             self._queue.remove(waiter)
-            if self._grant_locked(waiter, self._lend_locked(parent), here):
+            if self._grant_locked(waiter, place, here):
                 return
-            parent.lent = False
+            parent.lent = place.seated = False
 
     def _reclaim_locked(self) -> None:
         """Take places back from tasks whose loop stands still since they got them."""
@@ -200,13 +211,13 @@ class Room:
         """Cancelled or interrupted: leave the queue, or hand on what was given just now."""
         with self._lock:
             self._unclaimed.discard(waiter)
-            if waiter.state == GRANTED and waiter.place is not None:
-                place, waiter.place, waiter.state = waiter.place, None, GONE
-                if not place.left and place._generation is self._generation:
-                    self._undo_locked(place, self._clock())
-                    self._hand_out_locked()
-            elif waiter.state == WAITS:
+            place, waiter.place = waiter.place, None
+            if waiter.state == WAITS:
                 self._drop_locked(waiter)
+            waiter.state = GONE
+            if place is not None and place.seated and not place.left and place._generation is self._generation:
+                self._undo_locked(place, self._clock())
+                self._hand_out_locked()
 
     def _conclude(self, waiter: Waiter, began: float) -> Place | None:
         """What the waiting came to: the place, OriginBusy, or None: ask again."""
@@ -227,16 +238,30 @@ class Room:
                 return
             place.left = True
             now = self._clock()
-            if place._parent is None:
-                self._rules.end(now, took_s, error, tries=place._tries, running=self._running)
-            if not place.lent:  # else who runs in it keeps it to his end
-                self._free_locked(place)
+            try:
+                if place._parent is None:
+                    self._rules.end(now, took_s, error, tries=place._tries, running=self._running)
+            finally:
+                if not place.lent:  # else who runs in it keeps it to his end
+                    self._free_locked(place)
             if not self._queue:
                 return
             if self._rules.is_open(now):
                 self._send_home_locked()
             else:
                 self._hand_out_locked()
+
+    def _lose(self, place: Place) -> None:
+        """Nobody has this place any more, and it was not given back, or not to the end: a signal came in between."""
+        with self._lock:
+            if not place.seated or place._generation is not self._generation:
+                return
+            now = self._clock()
+            if not place.left and place._parent is None:
+                self._rules.lost(now, tries=place._tries)
+            place.left = True
+            self._free_locked(place)
+            self._hand_out_locked()
 
     def _send_home_locked(self) -> None:
         """The breaker opened: who waits is told at once."""

@@ -54,6 +54,16 @@ class Rules:
         if self.breaker is not None:
             self.breaker.end(now, failed=None, tries=tries)
 
+    def lost(self, now: float, tries: bool) -> None:
+        """It went, and nobody knows what came of it."""
+        if self.breaker is not None:
+            self.breaker.end(now, failed=None, tries=tries)
+
+    def forked(self) -> None:
+        """This is another process now: none of its loads is under way."""
+        if self.breaker is not None:
+            self.breaker.forked()
+
     def end(self, now: float, took_s: float, error: BaseException | None, *, tries: bool, running: int) -> None:
         """It came back. A cancellation, or another budget's refusal, says nothing about the origin."""
         says_nothing = error is not None and (not isinstance(error, Exception) or isinstance(error, OriginBusy))
