@@ -44,6 +44,8 @@ const char *sv_cache_check(PyObject *cache);
 /* The methods of mapping.c (one key, or many), whole.c (all of them) and protocol.c (loads), for the type's table. */
 extern PyMethodDef sv_mapping_methods[], sv_whole_methods[];
 
+/* Only a hit, counted: 1 and `value` a new reference, else 0 or SV_RAISED. A miss is not counted. */
+int sv_mapping_hit(PyObject *self, PyObject *const *key, PyObject **value);
 PyObject *sv_mapping_subscript(PyObject *self, PyObject *key);
 int sv_mapping_assign(PyObject *self, PyObject *key, PyObject *value);
 int sv_mapping_contains(PyObject *self, PyObject *key);

@@ -268,6 +268,8 @@ SV_INLINE int hit(PyObject *self, PyObject *const *key, PyObject **value)
     return found;
 }
 
+int sv_mapping_hit(PyObject *self, PyObject *const *key, PyObject **value) { return hit(self, key, value); }
+
 static PyObject *answer_or_call(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *kwnames,
                                 const char *verb, PyObject **value)
 {

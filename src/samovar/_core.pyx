@@ -49,6 +49,17 @@ cdef extern from "object/cache.h":
         sv_store store
     const char *sv_cache_check(PyObject *cache)
     int sv_cache_adopt(object type) except -3
+cdef extern from "object/front.h":
+    int sv_front_setup() except -3
+    PyTypeObject *sv_front_type
+    int sv_front_adopt(object type) except -3
+cdef extern from "pure/sketch.h":
+    ctypedef struct sv_sketch:
+        pass
+    int sv_sketch_reserve(sv_sketch *sketch, unsigned int entries)
+    void sv_sketch_close(sv_sketch *sketch)
+    void sv_sketch_add(sv_sketch *sketch, unsigned long long hash)
+    unsigned int sv_sketch_estimate(const sv_sketch *sketch, unsigned long long hash)
 cdef extern from "object/single.h":
     int sv_single_setup() except -3
     PyTypeObject *sv_single_type
@@ -67,6 +78,7 @@ sv_memo_setup()
 sv_memoized_setup()
 sv_method_setup()
 sv_cache_setup()
+sv_front_setup()
 sv_single_setup()
 
 Ready = <object>sv_ready_type
@@ -74,6 +86,7 @@ Memo = <object>sv_memo_type
 Memoized = <object>sv_memoized_type
 MethodMemo = <object>sv_method_type
 CacheCore = <object>sv_cache_type
+FrontCore = <object>sv_front_type
 SingleCore = <object>sv_single_type
 Lone = <object>sv_lone_type
 inside = <object>sv_inside  # the flights whose bodies this code is in: _base/flight.py
@@ -127,8 +140,12 @@ def _forked():
 
 
 def adopted(cls):
-    """Give a subclass of CacheCore the hot methods as its own, which makes their calls faster. Returns the class."""
-    sv_cache_adopt(cls)
+    """Give a subclass of CacheCore or FrontCore the hot methods as its own, which makes their calls faster. Returns the
+    class."""
+    if isinstance(cls, type) and issubclass(cls, FrontCore):
+        sv_front_adopt(cls)
+    else:
+        sv_cache_adopt(cls)
     return cls
 
 
@@ -662,3 +679,23 @@ Raises LookupError when the ring has no node. O(1), from any number of threads, 
         if table.ring.count == 0:
             table.need_nodes()
         return <object>PyTuple_GET_ITEM(table.names, <Py_ssize_t>sv_ring_find(&table.ring, place_of(table.ring.kind, key)))
+
+
+cdef class Sketch:
+    """How often something was asked for lately, from 0 to 15, in 8 bytes for each of so many entries: a count-min sketch
+    that ages. Not safe in threads by itself."""
+
+    cdef sv_sketch sketch
+
+    def __cinit__(self, unsigned int entries):
+        if sv_sketch_reserve(&self.sketch, entries) != 0:
+            raise MemoryError
+
+    def __dealloc__(self):
+        sv_sketch_close(&self.sketch)
+
+    def add(self, key):
+        """Count a key, by its hash; how often it was counted lately, at most 15."""
+        cdef unsigned long long hashed = <unsigned long long><long long>hash(key)
+        sv_sketch_add(&self.sketch, hashed)
+        return sv_sketch_estimate(&self.sketch, hashed)

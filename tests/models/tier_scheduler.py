@@ -141,6 +141,8 @@ class Process:
             tier.learn(node, engine.ask("epoch", ("n",))[1][0], engine._run)
             engine.ask("put", (admission.run_wire(tier), engine._run.encode(), admission.RUN_MS))
             admit(node)
+            tier._state[node].breaker._admitted = None  # long ago
+        tier.recount()
 
     @property
     def tier(self):
@@ -149,6 +151,11 @@ class Process:
     def asked(self, key, maker=None, **words):
         wire = self.tier.wire(key)
         return Asked(key, wire, self.tier.owners(wire), words.pop("fresh", self.world.fresh), maker=maker, **words)
+
+    def view(self):
+        """What its actors see of the tier without asking."""
+        tier = self.tier
+        return tuple((tier.epoch(name), tier.is_up(name), tier.takes_writes(name)) for name in tier.nodes)
 
     def state(self):
         return tuple((state.breaker.down, state.breaker.full, state.breaker._slow, state.breaker._good, state.breaker._next,
@@ -195,7 +202,6 @@ class Change:
 class World:
     names = ("a", "b", "c")
     fresh = Freshness(ttl=TTL_S)
-    dedupes = True
     failing = None
     loses = False  # whether answers are lost: then a lease may end by itself alone
 
@@ -211,6 +217,7 @@ class World:
         node.random_step = lambda: 7
         self.nodes = {name: Node(self, name) for name in self.names}
         self.answers = {}
+        self.near = {}
 
     def stopwatch(self):
         self.ticks += 1
@@ -263,15 +270,21 @@ class World:
             return stop.value
 
     def ask(self, actor, about):
+        actor.hear((plain(about), self.now, actor.process.view(), self.mood()))  # what it goes by, and takes along
         yield
         node, verb, args = about
         told = self.nodes[node].ask(verb, args)
         actor.hear((node, verb, plain(told)))
         return told
 
+    def mood(self):
+        """What else an actor may go by: who came before whom."""
+        return None
+
     def call(self, actor, maker, loads):
         """The factory: it reads the database, and takes its time to return."""
         self.loads += 1
+        actor.hear((self.now, actor.process.view(), self.mood()))
         yield
         version = self.versions[maker.key]
         actor.hear(version)
@@ -328,7 +341,7 @@ class World:
 
     def known(self, key, version, process):
         """A change that returned just now."""
-        missed = [node for node, state in process.tier._state.items() if state.missed]
+        missed = [node for node, state in process.tier._state.items() if state.missed or state.breaker.down]
         return Change(key, version, process, missed, self.step)
 
     def happens(self, name, *acts):
@@ -344,8 +357,11 @@ class World:
         """A process's prober."""
         def work(actor):
             while True:
-                yield self.changes if not process.tier.due() else None
-                yield from self.play(actor, admission.look_after(process.tier))
+                yield self.changes
+                for state in process.tier._state.values():
+                    state.breaker._next = self.now  # the time between probes is none of the protocol's
+                if process.tier.due():
+                    yield from self.play(actor, admission.look_after(process.tier))
         self.add(f"prober {process.name}", process, work).is_servant = True
 
     def crash(self, actor):
@@ -381,7 +397,8 @@ class World:
 
     def state(self):
         processes = {actor.process.name: actor.process.state() for actor in self.actors if actor.process is not None}
-        return (self.now, tuple(node.state() for node in self.nodes.values()), tuple(processes.items()),
+        flights = tuple(tuple(map(len, actor.process.flights.values())) for actor in self.actors if actor.process)
+        return (self.now, tuple(self.near.items()), flights, tuple(node.state() for node in self.nodes.values()), tuple(processes.items()),
                 tuple(self.versions.items()), tuple((one.key, one.version, tuple(one.missed)) for one in self.changed),
                 tuple((actor.name, actor.stepped, actor.told, actor.over, actor.may_step()) for actor in self.actors))
 
@@ -399,7 +416,7 @@ def schedule(scenario, choices, make):
     return " > ".join(names)
 
 
-def explore(scenario, make=World, *, most=30_000, at_end=None):
+def explore(scenario, make=World, *, most=60_000, at_end=None):
     """Try every order; the number of states. Raises Broken, with the schedule, at the first promise not kept."""
     seen, pending, ends = set(), [()], 0
     while pending:
@@ -411,7 +428,7 @@ def explore(scenario, make=World, *, most=30_000, at_end=None):
                 world.advance(world.ready()[choice])
             while True:
                 ready = world.ready()
-                state = hash(world.state()) if world.dedupes else choices
+                state = hash(world.state())
                 if state in seen:
                     break
                 seen.add(state)

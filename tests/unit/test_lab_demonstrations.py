@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from samovar import ManualClock
-from samovar._lab import cold, herd, memo, stale
+from samovar._lab import cold, engines, herd, hot, memo, node, stale
 
 pytestmark = pytest.mark.slow  # the same on every Python
 
@@ -159,3 +159,45 @@ def test_cold_demonstration_never_exceeds_its_budget_at_the_origin():
         assert 1 <= figures["origin_peak"] <= cold.PLACES
         assert figures["refused"] == 0
     assert single["requests"] == budget["requests"] == warmed["requests"]
+
+
+def spreads(found):
+    """The ring alone leaves the load where it lies; copies take it away; nobody is shown what was before."""
+    alone, three, each = (way.figures for way in found.ways)
+    assert alone["largest"] > 2.0 > three["largest"] > each["largest"] >= 1.0
+    assert "found_after" not in alone and 0 < three["found_after"] < 2000
+    assert [way.figures["stale"] for way in found.ways] == [0, 0, 0]
+    assert all(len(way.shape) == hot.SLICES for way in found.ways)
+
+
+def test_hot_demonstration_spreads_what_everybody_reads(monkeypatch):
+    monkeypatch.setattr(engines.shutil, "which", lambda name: None)
+    found = hot.run(1, 0.3)
+    spreads(found)
+    assert "within this process" in found.setting
+
+
+def test_hot_demonstration_is_told_of_real_servers_where_there_are_any():
+    with engines.some_servers(2) as servers:
+        real = servers[0].kind.startswith("redis-servers")
+        assert real == (engines.shutil.which("redis-server") is not None)
+        assert [server.node.name for server in servers] == ["node-1", "node-2"]
+    spreads(hot.run(2, 0.3))
+
+
+def survives(found):
+    passed, asked, cluster = (way.figures for way in found.ways)
+    assert passed["errors"] > 0 and asked["errors"] == cluster["errors"] == 0
+    assert asked["origin_calls"] > cluster["origin_calls"] > 0
+    assert cluster["origin_peak"] <= node.PLACES
+
+
+def test_node_demonstration_loses_a_node_and_no_caller(monkeypatch):
+    monkeypatch.setattr(engines.shutil, "which", lambda name: None)
+    found = node.run(1, 1.0, query_s=0.002)
+    survives(found)
+    assert "within this process" in found.setting
+
+
+def test_node_demonstration_kills_a_real_server_where_there_is_one():
+    survives(node.run(2, 1.0, query_s=0.002))

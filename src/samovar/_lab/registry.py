@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
-from . import cold, herd, memo, stale
+from . import cold, herd, hot, memo, node, stale
 from .findings import Demonstration
 
 
@@ -21,6 +21,8 @@ DEMONSTRATIONS = (
     Entry(stale.NAME, stale.TITLE, stale.run, 2.0),
     Entry(herd.NAME, herd.TITLE, herd.run, 3.0),
     Entry(cold.NAME, cold.TITLE, cold.run, 3.0),
+    Entry(hot.NAME, hot.TITLE, hot.run, 3.0),
+    Entry(node.NAME, node.TITLE, node.run, 3.0),
 )
 
 

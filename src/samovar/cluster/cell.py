@@ -18,7 +18,7 @@ from .._base.errors import OriginBusy
 from . import tags as tagging
 from .asked import NOT_THERE, Asked, Entry, Got, Load
 from .node import FENCED, HIT, LEASED, LOST, MISS, OK, UNAVAILABLE, YOURS, Found
-from .requests import CALL, ENTER, NODE, PAUSE, SPAWN, Request, Steps
+from .requests import ALL, CALL, ENTER, NODE, PAUSE, SPAWN, Request, Steps
 from .store import Store
 
 FRESH, STALE, INVALID, NOTHING, TAKEN, FENCE, NOWHERE = range(7)  # what was seen under a key
@@ -60,14 +60,15 @@ def look(store: Store, asked: Asked) -> Generator[Request, Any, Seen]:
             tier.is_lost(node, answer if answer[0] is UNAVAILABLE else (UNAVAILABLE, answer[1][0].body))
             tried.append(node)
             continue
-        seen = yield from _judge(store, asked, node, answer[1][0])
+        seen = yield from judge(store, asked, node, answer[1][0])
         if seen.kind in (STALE, NOTHING, INVALID) and (other := tier.stand_in(asked.owners, node)) is not None:
             return (yield from _look_aside(store, asked, other, seen))
         return seen
     return Seen(NOWHERE)
 
 
-def _judge(store: Store, asked: Asked, node: str, found: Found) -> Generator[Request, Any, Seen]:
+def judge(store: Store, asked: Asked, node: str, found: Found) -> Generator[Request, Any, Seen]:
+    """What a node's answer to `read` means."""
     if found.kind is not HIT:
         return Seen(NOTHING if found.kind is MISS else FENCE if found.kind is FENCED else TAKEN, node)
     entry = store.unseal(node, asked, found.body)
@@ -84,7 +85,7 @@ def _look_aside(store: Store, asked: Asked, other: str, seen: Seen) -> Generator
     answer = yield NODE, (other, "read", ((asked.wire,),))
     if store.tier.is_lost(other, answer):
         return seen
-    aside = yield from _judge(store, asked, other, answer[1][0])
+    aside = yield from judge(store, asked, other, answer[1][0])
     return aside if aside.kind == FRESH or (aside.kind == STALE and seen.kind != STALE) else seen
 
 
@@ -93,9 +94,14 @@ def _served(seen: Seen) -> tuple[Entry, float]:
     return seen.entry, seen.age_s
 
 
+def read(store: Store, asked: Asked) -> Generator[Request, Any, Seen]:
+    """`look` for somebody who only reads: a hot key on any node that has a copy."""
+    return look(store, asked) if store.look is None else store.look(store, asked)
+
+
 def get(store: Store, asked: Asked) -> Generator[Request, Any, Got]:
     """What is stored and may be served, without loading; NOT_THERE when there is nothing."""
-    seen = yield from look(store, asked)
+    seen = yield from read(store, asked)
     if seen.kind == FRESH or seen.serves(asked.swr):
         return store.take(*_served(seen))
     store.counts.add("misses")
@@ -120,7 +126,7 @@ def load(store: Store, asked: Asked, seen: Seen | None = None) -> Generator[Requ
     tier, waits = store.tier, False
     started = as_of = store.stopwatch()
     if seen is None:
-        seen = yield from look(store, asked)
+        seen = yield from (look if asked.anew else read)(store, asked)
     while True:
         if not asked.anew:
             if seen.kind == FRESH:
@@ -210,6 +216,8 @@ def _lead(store: Store, asked: Asked, right: Right, seen: Seen, as_of: float, *,
             answer = yield NODE, (right.node, "fill", (asked.wire, right.token, *sealed))
             is_over = not store.tier.is_lost(right.node, answer)
             store.filled(answer[0])
+            if asked.anew and store.tier.replicas > 1:
+                yield from drop_copies(store, asked, right.node)
             if answer[0] is OK and (not pairs or (yield from tagging.are_valid(store.tier, (pairs,)))[0]):
                 got = got._replace(may_keep=True, as_of=as_of)
         else:
@@ -224,6 +232,17 @@ def _lead(store: Store, asked: Asked, right: Right, seen: Seen, as_of: float, *,
     finally:
         if not is_over:
             yield from _let_go(store, asked, right)
+
+
+def drop_copies(store: Store, asked: Asked, holder: str) -> Steps:
+    """What lies on `holder` is newer than its copies (cluster/hot.py): delete them."""
+    tier = store.tier
+    nodes = [node for node in asked.owners[:tier.replicas] if node != holder]
+    up = [node for node in nodes if tier.is_up(node)]
+    answers = yield ALL, [(node, "delete", ([asked.wire],)) for node in up]
+    lost = [node for node, answer in zip(up, answers, strict=True) if tier.is_lost(node, answer, writes=True)]
+    for node in (*lost, *(node for node in nodes if node not in up)):
+        tier.missed(node, keys=[asked.wire])
 
 
 def _let_go(store: Store, asked: Asked, right: Right) -> Generator[Request, Any, bool]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from . import admission, tags as tagging
 from .asked import Asked
-from .cell import FRESH, STALE, look
+from .cell import FRESH, STALE, Seen, drop_copies, look
 from .node import OK, UNAVAILABLE, YOURS
 from .requests import ALL, NODE, Request, Steps
 from .store import Store, Words
@@ -72,11 +72,21 @@ class _Put:
 
 
 def _forget(store: Store, items: Sequence[tuple[Asked, str | None]]) -> Generator[Request, Any, dict[str, int]]:
-    """Delete keys from every node that may hold them, but not from the one that is named beside it: {node: how many}."""
+    """Delete keys from every node that may hold them, but not from the one that is named beside it: {node: how many}.
+    Where hot keys have copies, from the owners first (cluster/hot.py says why), and these are counted."""
+    if store.tier.replicas == 1:
+        return (yield from _delete(store, items, slice(None)))
+    counts = yield from _delete(store, items, slice(1))
+    yield from _delete(store, items, slice(1, None))
+    return counts
+
+
+def _delete(store: Store, items: Sequence[tuple[Asked, str | None]],
+            which: slice) -> Generator[Request, Any, dict[str, int]]:
     tier = store.tier
     deletes: dict[str, list[str]] = {}
     for asked, holder in items:
-        for node in tier.targets(asked.owners):
+        for node in tier.targets(asked.owners)[which]:
             if node != holder:
                 deletes.setdefault(node, []).append(asked.wire)
     up = {node: wires for node, wires in deletes.items() if tier.is_up(node)}
@@ -144,7 +154,7 @@ def touch(store: Store, asked: Asked) -> Generator[Request, Any, bool]:
     if seen.kind != FRESH or seen.entry is None:
         return False
     words = store.lifetime(asked.fresh, seen.entry.value, ())
-    return (yield from _replace(store, asked, seen, seen.entry.value, words, seen.entry.tags, seen.entry.cost_s))
+    return (yield from _renewed(store, asked, seen, words))
 
 
 def expire(store: Store, asked: Asked) -> Generator[Request, Any, bool]:
@@ -158,7 +168,17 @@ def expire(store: Store, asked: Asked) -> Generator[Request, Any, bool]:
     if not keep_s > 0:
         return (yield from delete_many(store, [asked])) > 0
     words = Words(True, 0.0, keep_s, ())
-    return (yield from _replace(store, asked, seen, seen.entry.value, words, seen.entry.tags, seen.entry.cost_s))
+    return (yield from _renewed(store, asked, seen, words))
+
+
+def _renewed(store: Store, asked: Asked, seen: Seen, words: Words) -> Generator[Request, Any, bool]:
+    """Give what was seen another lifetime; whether it was still there."""
+    assert seen.entry is not None
+    entry = seen.entry
+    done = yield from _replace(store, asked, seen, entry.value, words, entry.tags, entry.cost_s)
+    if store.tier.replicas > 1:
+        yield from drop_copies(store, asked, seen.node)
+    return done
 
 
 def invalidate_tags(store: Store, tags: Sequence[str]) -> Steps:
@@ -168,6 +188,13 @@ def invalidate_tags(store: Store, tags: Sequence[str]) -> Steps:
 
 def clear(store: Store) -> Steps:
     """Forget the whole namespace: every node begins a new epoch. Other processes hear of it within half a second."""
+    tier = store.tier
+    if tier.replicas > 1:  # a copy may be made of what another node is just about to forget: it is forgotten the second time
+        yield from _new_epochs(store)
+    yield from _new_epochs(store)
+
+
+def _new_epochs(store: Store) -> Steps:
     tier = store.tier
     up = [node for node in tier.nodes if tier.is_up(node)]
     answers = yield ALL, [(node, "bump_epoch", (tier.namespace,)) for node in up]

@@ -11,6 +11,7 @@ from typing import Any
 
 from .._base.freshness import Duration, Freshness
 from .._base.missing import MISSING
+from .._core import adopted
 from ..app import options, warming
 from ..app.loads import Progress
 from . import batch, cell, changes
@@ -20,6 +21,7 @@ from .face import NONE, Face, Tags, completed
 from .prober import Prober
 
 
+@adopted
 class Cluster(Face):
     """A cache over nodes on a consistent-hash ring: Redis, Memcached, or in process; move from `Cache` by changing the
     constructor.
@@ -30,7 +32,11 @@ class Cluster(Face):
     the next one of the ring is asked, and what it missed it is told before it is asked again.
 
     nodes: `RedisNode`, `MemcachedNode`, `LocalNode` objects; or {name: node}.
-    near: a `Cache` in front, kept honest by messages of the nodes, or by its own ttl where they send none.
+    near: a `Cache` in front, of this cluster's alone: kept honest by messages of a node that can push, or by its own ttl
+        where none can. While the messages are not heard it is empty.
+    bus: a `RedisNode` that carries the messages; None: the first node, by name, that can; False: none does. It must be
+        the same in all processes, those without a near cache too.
+    hot: `HotKeys`: read hot keys on several nodes, or True for its defaults. The same in all processes.
     ttl, fresh: how long entries are good, as for `Cache`; without `tti`.
     loader: called with a key, for `get_or_load`, `refresh` and `warm`.
     namespace, schema: whose keys these are, and in which form values are: others see none of each other's.
@@ -54,19 +60,23 @@ class Cluster(Face):
 
     def __init__(self, nodes: Any, **words: Any) -> None:
         super().__init__(nodes, **words)
-        self._driver = Blocking(self._tier.nodes, self._store.gate)
+        self._driver = Blocking(self._nodes, self._store.gate)
         self._prober = Prober(self._tier)
         self._end = weakref.finalize(self, self._prober.stop)
+        self._silence = weakref.finalize(self, (lambda: None) if self._bus is None else self._bus.stop)
 
     def _run(self, steps: Any) -> Any:
         if self._prober.is_cold:
             self._prober.start(self._driver)
+            if self._bus is not None:
+                self._bus.wake()
         return self._driver.run(steps)
 
     def close(self) -> None:
         """Stop looking after the nodes, and give up their connections. The cluster must not be used again."""
         self._end()
-        for node in self._tier.nodes.values():
+        self._silence()
+        for node in self._nodes.values():
             node.close()
 
     def __enter__(self) -> "Cluster":
@@ -77,14 +87,12 @@ class Cluster(Face):
 
     # ---------------------------------------------------------------- reading
 
-    def get(self, key: Hashable, default: Any = None) -> Any:
-        """The value of a key, fresh or stale as the rules let it be; `default` when there is none."""
+    def _get(self, key: Hashable, default: Any = None) -> Any:
+        """`get`, where the near cache has nothing (csrc/object/front.h)."""
         if self._near is None:
             value = self._run(cell.get(self._store, self._plain(key))).value
         else:
-            value = self._near.get(key, MISSING)
-            if value is MISSING:
-                value = self._read(key)
+            value = self._read(key)
         return default if value is MISSING else value
 
     def _read(self, key: Hashable) -> Any:
@@ -98,7 +106,7 @@ class Cluster(Face):
         value = self._flights.get_or_set(self._name_of(asked), read)
         return MISSING if value is NONE else value
 
-    def __getitem__(self, key: Hashable) -> Any:
+    def _item(self, key: Hashable) -> Any:
         value = self.get(key, MISSING)
         if value is MISSING:
             raise KeyError(key)
@@ -122,25 +130,18 @@ class Cluster(Face):
 
     # ---------------------------------------------------------------- loading
 
-    def get_or_set(self, key: Hashable, factory: Callable[..., Any], *, ttl: Duration | None = None,
-                   fresh: Freshness | None = None, tags: Tags = None) -> Any:
-        """The value of a key, or what the factory returns: called by one of all threads and processes that ask now.
-
-        factory: called without arguments, or with a `LoadContext` if it requires one argument. What it raises is raised,
-        unless an old value is kept within stale_if_error; with a budget, OriginBusy when there was no place.
-        ttl, fresh, tags: how the result is kept; the factory's own word counts more. Raises TypeError for a value that
-        the codec cannot carry.
-        """
+    def _get_or_set(self, key: Hashable, factory: Callable[..., Any], *, ttl: Duration | None = None,
+                    fresh: Freshness | None = None, tags: Tags = None) -> Any:
+        """`get_or_set`, where the near cache has nothing."""
         asked = self._asked("get_or_set", key, ttl, fresh, tags, factory)
         if self._near is None:
-            seen = self._run(cell.look(self._store, asked))
+            seen = self._run(cell.read(self._store, asked))
             if seen.kind == cell.FRESH:
                 if asked.gap and cell.is_early(asked, seen):
                     self._run(cell.renew(self._store, asked, seen))
                 return self._store.take(seen.entry, seen.age_s).value
             return self._fly(asked, seen if seen.entry is None else None)
-        value = self._near.get(key, MISSING)
-        return self._fly(asked, None) if value is MISSING else value
+        return self._fly(asked, None)
 
     def _fly(self, asked: Asked, seen: Any) -> Any:
         """Load as one of this process's crowd. Who joined a flight takes what it brings only if that cannot be older than
@@ -157,6 +158,8 @@ class Cluster(Face):
         while True:
             fly = self._flights.refresh if asked.anew else self._flights.get_or_set
             got = fly(self._name_of(asked), load)
+            if got is NONE:  # it was a flight of `get`, which found nothing
+                continue
             if self._near is not None:
                 return got
             if mine or got.as_of >= started:
@@ -268,7 +271,7 @@ class Cluster(Face):
         try:
             self._run(changes.clear(self._store))
         finally:
-            self._told(everything=True)
+            self._told(epochs=self._tier.epochs())
             self._flights.clear()
 
     def _changed(self, asks: Sequence[Asked], change: Any) -> Any:
@@ -281,8 +284,10 @@ class Cluster(Face):
             self._told(keys=[asked.key for asked in asks])
             self._flights.delete_many(names)
 
-    def _told(self, *, keys: Iterable[Hashable] = (), tags: Iterable[str] = (), everything: bool = False) -> None:
+    def _told(self, **what: Any) -> None:
         """Tell the near caches of other processes."""
+        if self._bus is not None:
+            self._driver.run(self._telling(**what))
 
     @contextmanager
     def writing(self, *keys: Hashable, hold: Duration = 30.0) -> Iterator[None]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from .._base.freshness import Duration, Freshness
 from .._base.missing import MISSING
+from .._core import adopted
 from ..app import options, warming
 from ..app.loads import Progress
 from . import batch, cell, changes
@@ -19,6 +20,7 @@ from .face import NONE, Face, Tags, completed
 from .prober import Prober
 
 
+@adopted
 class AsyncCluster(Face):
     """`Cluster` for coroutines: its arguments, its verbs, its promises; every verb is awaited.
 
@@ -41,20 +43,24 @@ class AsyncCluster(Face):
 
     def __init__(self, nodes: Any, **words: Any) -> None:
         super().__init__(nodes, **words)
-        self._driver = Awaiting(self._tier.nodes, self._store.gate)
+        self._driver = Awaiting(self._nodes, self._store.gate)
         self._prober = Prober(self._tier)
         self._blocks = all(node.blocks for node in self._tier.nodes.values())
         self._end = weakref.finalize(self, self._prober.stop)
+        self._silence = weakref.finalize(self, (lambda: None) if self._bus is None else self._bus.stop)
 
     async def _run(self, steps: Any) -> Any:
         if self._prober.is_cold:
             await self._prober.astart(self._driver, blocks=self._blocks)
+            if self._bus is not None:
+                self._bus.wake()
         return await self._driver.run(steps)
 
     async def aclose(self) -> None:
         """Stop looking after the nodes, and give up this event loop's connections. The cluster must not be used again."""
         self._end()
-        for node in self._tier.nodes.values():
+        self._silence()
+        for node in self._nodes.values():
             await node.aclose()
 
     async def __aenter__(self) -> "AsyncCluster":
@@ -65,14 +71,12 @@ class AsyncCluster(Face):
 
     # ---------------------------------------------------------------- reading
 
-    async def get(self, key: Hashable, default: Any = None) -> Any:
-        """The value of a key, fresh or stale as the rules let it be; `default` when there is none."""
+    async def _get(self, key: Hashable, default: Any = None) -> Any:
+        """`get`, where the near cache has nothing (csrc/object/front.h)."""
         if self._near is None:
             value = (await self._run(cell.get(self._store, self._plain(key)))).value
         else:
-            value = self._near.get(key, MISSING)
-            if value is MISSING:
-                value = await self._read(key)
+            value = await self._read(key)
         return default if value is MISSING else value
 
     async def _read(self, key: Hashable) -> Any:
@@ -100,20 +104,18 @@ class AsyncCluster(Face):
 
     # ---------------------------------------------------------------- loading
 
-    async def get_or_set(self, key: Hashable, factory: Callable[..., Any], *, ttl: Duration | None = None,
-                         fresh: Freshness | None = None, tags: Tags = None) -> Any:
-        """The value of a key, or what the factory returns: called by one of all tasks, threads and processes that ask now;
-        see `Cluster.get_or_set`."""
+    async def _get_or_set(self, key: Hashable, factory: Callable[..., Any], *, ttl: Duration | None = None,
+                          fresh: Freshness | None = None, tags: Tags = None) -> Any:
+        """`get_or_set`, where the near cache has nothing."""
         asked = self._asked("get_or_set", key, ttl, fresh, tags, factory)
         if self._near is None:
-            seen = await self._run(cell.look(self._store, asked))
+            seen = await self._run(cell.read(self._store, asked))
             if seen.kind == cell.FRESH:
                 if asked.gap and cell.is_early(asked, seen):
                     await self._run(cell.renew(self._store, asked, seen))
                 return self._store.take(seen.entry, seen.age_s).value
             return await self._fly(asked, seen if seen.entry is None else None)
-        value = self._near.get(key, MISSING)
-        return (await self._fly(asked, None)) if value is MISSING else value
+        return await self._fly(asked, None)
 
     async def _fly(self, asked: Asked, seen: Any) -> Any:
         """Load as one of this process's crowd; see `Cluster._fly`."""
@@ -129,6 +131,8 @@ class AsyncCluster(Face):
         while True:
             fly = self._flights.arefresh if asked.anew else self._flights.aget_or_set
             got = await fly(self._name_of(asked), load)
+            if got is NONE:  # it was a flight of `get`, which found nothing
+                continue
             if self._near is not None:
                 return got
             if mine or got.as_of >= started:
@@ -229,7 +233,7 @@ class AsyncCluster(Face):
         try:
             await self._run(changes.clear(self._store))
         finally:
-            await self._told(everything=True)
+            await self._told(epochs=self._tier.epochs())
             self._flights.clear()
 
     async def _changed(self, asks: Sequence[Asked], change: Any) -> Any:
@@ -242,8 +246,10 @@ class AsyncCluster(Face):
             await self._told(keys=[asked.key for asked in asks])
             self._flights.delete_many(names)
 
-    async def _told(self, *, keys: Iterable[Hashable] = (), tags: Iterable[str] = (), everything: bool = False) -> None:
+    async def _told(self, **what: Any) -> None:
         """Tell the near caches of other processes."""
+        if self._bus is not None:
+            await self._driver.run(self._telling(**what))
 
     @asynccontextmanager
     async def writing(self, *keys: Hashable, hold: Duration = 30.0) -> AsyncIterator[None]:

@@ -6,24 +6,27 @@ flight of a crowd in this process. Without a near cache the flights run over one
 
 import math
 import random
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 from .._base import early
 from .._base.clock import stopwatch, wall
-from .._core import inside
 from .._base.contracts import Gate, check_gate
 from .._base.freshness import Duration, Freshness, seconds
 from .._base.missing import MISSING
+from .._core import FrontCore, inside
 from ..app import Cache, options, warming
 from ..app.factory import Batch, Single, check_factory
 from . import changes
 from .asked import Asked, Got
+from .bus import wired
 from .codec import Codec, KeyMaker, Msgpack
 from .envelope import Sealer
+from .hot import HotKeys, Spread
 from .node import Node, new_owner
+from .requests import Steps
 from .ring import HashRing
 from .store import Store
 from .tier import Tier
@@ -42,7 +45,8 @@ class ClusterStats:
     overtook them; unstored: values that found no node, were too large, or that nobody wanted kept. damaged: bodies that
     could not be opened. refused: loads that got no place at the origin.
     nodes: {name: (state, reason, how often it went down)}; states are "up", "down", "full" and "unknown".
-    near: the near cache's own `Stats`, or None.
+    near: the near cache's own `Stats`, or None; hears: whether it may answer, which it may not while the bus is not heard.
+    hot: how many keys are hot just now; spread: reads that a copy answered.
     """
 
     hits: int
@@ -60,6 +64,9 @@ class ClusterStats:
     load_mean_s: float
     nodes: Mapping[str, tuple[str, str, int]] = field(default_factory=dict)
     near: Any = None
+    hears: bool = False
+    hot: int = 0
+    spread: int = 0
 
 
 class Maker(Single):
@@ -80,7 +87,7 @@ class Makers(Batch):
         super().__init__(who, factory)
 
 
-class Face:
+class Face(FrontCore):
     """nodes: `Node`s, or {name: node} where the ring shall know them by other names. The rest as `Cluster` says."""
 
     _who = "Cluster"
@@ -91,6 +98,8 @@ class Face:
         nodes: Iterable[Node] | Mapping[str, Node],
         *,
         near: "Cache[Any, Any] | None" = None,
+        bus: Any = None,
+        hot: "HotKeys | bool | None" = None,
         ttl: Duration | None = None,
         fresh: Freshness | None = None,
         loader: Callable[..., Any] | None = None,
@@ -121,11 +130,20 @@ class Face:
         keys = KeyMaker(namespace, schema)
         chance = random.Random(seed).random
         ring = HashRing(tuple(named), vnodes=vnodes, weights=weights, hash=hash)
+        spread = _spread(who, hot)
         tier = Tier(named, ring, namespace=keys.prefix.rstrip(":"), keys=keys, tag_keys=keys.tag, lease_s=lease_s,
-                    now=clock or stopwatch, wall=clock or wall, chance=chance)
+                    now=clock or stopwatch, wall=clock or wall, chance=chance,
+                    replicas=1 if spread is None else spread.replicas)
         self._store = Store(tier, Sealer(Msgpack() if codec is None else codec), check_gate(who, budget), stopwatch)
+        self._spread = spread
+        self._store.look = None if spread is None else spread.look
         self._tier, self._ring, self._chance = tier, ring, chance
         self._near = near
+        self._bus, self._keeper = wired(who, named, bus, near, f"{keys.prefix}bus")
+        if self._keeper is not None:
+            self._place_near(self._keeper.cache, self._is_async)
+            self._keeper.hear, tier.moved = tier.hear, self._keeper.flush
+        self._nodes = named if self._bus is None else {**named, self._bus.name: self._bus.node}
         self._flights: Cache[Any, Any] = Cache(1) if near is None else near
         self._near_s = math.inf if near is None or near.fresh is None or near.fresh.ttl is None else near.fresh.ttl
 
@@ -156,6 +174,9 @@ class Face:
         return ClusterStats(
             **self._store.counts.read(), nodes=self._tier.states(),
             near=None if self._near is None else self._near.stats(),
+            hot=0 if self._spread is None else len(self._spread.heat.keys),
+            spread=0 if self._spread is None else self._spread.spread,
+            hears=self._keeper is not None and self._keeper.stands,
         )
 
     def node_of(self, key: Hashable) -> str:
@@ -229,7 +250,7 @@ class Face:
         if given is None:
             raise TypeError(f"{who}: this cluster has no loader; give one to the call, or to {self._who}(loader=...)")
         warming.check_loader(who, given)
-        get_or_set: Callable[..., Any] = self.get_or_set  # type: ignore[attr-defined]  # the face's
+        get_or_set: Callable[..., Any] = self.get_or_set  # the face's
         return lambda key: get_or_set(key, partial(given, key), **how)
 
     def _fence(self, keys: Iterable[Hashable], hold: Duration) -> tuple[list[Asked], Callable[..., Any]]:
@@ -254,7 +275,7 @@ class Face:
     def _keep(self, context: Any, got: Got) -> Any:
         """Tell the near cache for how long an answer may be kept there."""
         left_s = min(got.left_s, self._near_s)
-        if self._near is None or not got.may_keep or not left_s > 0 or got.value is MISSING:
+        if self._keeper is None or not got.may_keep or not left_s > 0 or got.value is MISSING or not self._hears():
             context.do_not_store()
         else:
             context.ttl = left_s
@@ -262,6 +283,22 @@ class Face:
         if got.tags:
             context.tags = got.tags
         return got.value
+
+    # ---------------------------------------------------------------- the bus
+
+    def _hears(self) -> bool:
+        """Whether the near cache may keep something."""
+        assert self._keeper is not None
+        if not self._keeper.stands and self._bus is not None:
+            self._bus.wake()
+        return self._keeper.stands
+
+    def _telling(self, **what: Any) -> Steps:
+        """The steps that tell other processes what was changed: `keys`, `tags`, or `epochs`."""
+        bus, keeper = self._bus, self._keeper
+        if bus is not None:
+            is_up = (bus.name not in self._tier.nodes or self._tier.is_up(bus.name)) and (keeper is None or keeper.stands)
+            yield from bus.tell(is_up, **what)
 
 
 def completed(found: dict[Any, Any], got: Mapping[Any, Got], default: Any) -> dict[Any, Any]:
@@ -296,6 +333,14 @@ def _named(who: str, nodes: Iterable[Node] | Mapping[str, Node]) -> dict[str, No
     if len(named) != len(given):
         raise ValueError(f"{who}: nodes must have different names, not {[name for name, _ in given]!r}")
     return named
+
+
+def _spread(who: str, hot: Any) -> Spread | None:
+    if hot is None or hot is False:
+        return None
+    if hot is not True and not isinstance(hot, HotKeys):
+        raise TypeError(f"{who}: hot must be a HotKeys, True or None, not {hot!r}")
+    return Spread(HotKeys() if hot is True else hot)
 
 
 def _without_idle(who: str, fresh: Freshness | None) -> Freshness | None:

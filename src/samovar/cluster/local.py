@@ -10,7 +10,7 @@ import itertools
 import os
 import threading
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import wraps
 from typing import Any, TypeVar, cast
 
@@ -43,6 +43,7 @@ from .node import (
     epoch_key,
     random_start,
 )
+from .push import LocalSubscription, Message
 
 _V = TypeVar("_V", bound=Callable[..., Any])
 _ROOM = 200  # bytes that a cell takes beside key and body, about
@@ -54,6 +55,7 @@ def _forked() -> None:
     """Another thread may have held a lock when this process was split off."""
     for node in list(_all):
         node._lock = threading.RLock()
+        node._listeners = set()
 
 
 if hasattr(os, "register_at_fork"):
@@ -110,7 +112,7 @@ class LocalNode(Node):
         if maxbytes < 1 << 16:
             raise ValueError(f"LocalNode: maxbytes must be at least 65536, not {maxbytes!r}")
         self.name = name
-        self.capabilities = Capabilities(push=False, ms_ttl=True, max_value=maxbytes // 8, fence_seen=True)
+        self.capabilities = Capabilities(push=True, ms_ttl=True, max_value=maxbytes // 8, fence_seen=True)
         self._most = maxbytes // 8
         self._cells: Cache[str, _Cell] = Cache(maxweight=maxbytes, weigher=_weigh, eviction="lru", clock=clock)
         self._counters: Cache[str, int] = Cache(100_000, eviction="lru", clock=clock)
@@ -118,6 +120,7 @@ class LocalNode(Node):
         self._run = os.urandom(8).hex()
         self._tokens: Iterator[int] = itertools.count(1)
         self._lock = threading.RLock()
+        self._listeners: set[LocalSubscription] = set()
         _all.add(self)
 
     def _place(self, key: str, cell: _Cell, ms: float) -> None:
@@ -302,6 +305,17 @@ class LocalNode(Node):
     @_at_once
     def probe(self) -> Any:
         return OK, True
+
+    @_at_once
+    def publish(self, channel: str, payload: bytes) -> Answer:
+        check_body(payload)
+        told = [one for one in list(self._listeners) if channel in one.channels]
+        for one in told:
+            one.tell(Message(channel, payload))
+        return OK, len(told)
+
+    def subscribe(self, channels: Iterable[str]) -> LocalSubscription:
+        return LocalSubscription(self._listeners, tuple(channels))
 
     def perform(self, request: Any) -> Any:
         raise AssertionError("a LocalNode's verbs ask for nothing")

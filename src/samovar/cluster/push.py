@@ -10,6 +10,7 @@ another and flushes what it had. The same in asyncio, with `async with` and `age
 
 import asyncio
 import contextlib
+import queue
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -260,3 +261,61 @@ def _told(told: Any) -> Message | None:
     if told["type"] != "message":
         raise EOFError  # confirmed once more: the client has connected anew without a word
     return Message(told["channel"].decode("utf-8", "replace"), told["data"])
+
+
+class LocalSubscription(Subscription):
+    """In this process: `publish` puts messages down, and whoever listens takes them up. `places`: where open ones are."""
+
+    def __init__(self, places: "set[LocalSubscription]", channels: tuple[str, ...]) -> None:
+        if not channels or not all(type(channel) is str and channel for channel in channels):
+            raise ValueError(f"subscribe: channels must be one name or more, not {channels!r}")
+        self._places, self.channels = places, channels
+        self._told: queue.SimpleQueue[Message] = queue.SimpleQueue()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._bell: asyncio.Event | None = None
+
+    def tell(self, message: Message) -> None:
+        """Put a message down."""
+        self._told.put(message)
+        loop, bell = self._loop, self._bell
+        if loop is not None and bell is not None:
+            with contextlib.suppress(RuntimeError):  # that loop has ended
+                loop.call_soon_threadsafe(bell.set)
+
+    def open(self) -> Fault | None:
+        self.close()
+        self._told = queue.SimpleQueue()
+        self._places.add(self)
+        return None
+
+    def get(self, timeout_s: float) -> Message | Fault | None:
+        if self not in self._places:
+            return _UNOPENED
+        try:
+            return self._told.get(timeout=max(timeout_s, 0.001))
+        except queue.Empty:
+            return None
+
+    def close(self) -> None:
+        self._places.discard(self)
+
+    async def aopen(self) -> Fault | None:
+        self._loop, self._bell = asyncio.get_running_loop(), asyncio.Event()
+        return self.open()
+
+    async def aget(self, timeout_s: float) -> Message | Fault | None:
+        if self not in self._places or self._bell is None:
+            return _UNOPENED
+        self._bell.clear()
+        if self._told.empty():
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(timeout_s):
+                    await self._bell.wait()
+        try:
+            return self._told.get_nowait()
+        except queue.Empty:
+            return None
+
+    async def aclose(self) -> None:
+        self.close()
+        self._loop = self._bell = None

@@ -5,7 +5,7 @@ Whatever an envelope says is read here and nowhere else: one that is damaged, fo
 
 import math
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from .._base.contracts import Gate
@@ -14,6 +14,7 @@ from .._base.missing import MISSING
 from .asked import Asked, Entry, Got, Load
 from .envelope import Damaged, Envelope, Sealer
 from .node import LONGEST_MS, LOST, OK
+from .requests import Request
 from .tier import Tier
 
 NAMES = ("hits", "stale_hits", "misses", "loads", "failures", "waited", "early", "filled", "fenced", "unstored", "damaged",
@@ -63,6 +64,7 @@ class Store:
     def __init__(self, tier: Tier, sealer: Sealer, gate: Gate | None, stopwatch: Callable[[], float]) -> None:
         self.tier, self.gate, self.stopwatch = tier, gate, stopwatch
         self._sealer = sealer
+        self.look: Callable[[Store, Asked], Generator[Request, Any, Any]] | None = None  # for hot keys (cluster/hot.py)
         self.counts = Counts()
 
     # ---------------------------------------------------------------- bodies
@@ -87,6 +89,17 @@ class Store:
         if ttl_ms < 1:
             return None
         envelope = Envelope(value, self.tier.wall(), words.soft_s, hard_s, cost_s, epoch, tuple(pairs))
+        body = self._sealer.seal(asked.wire, envelope)
+        return None if body is None else (body, ttl_ms)
+
+    def copy(self, asked: Asked, entry: Entry, age_s: float, most_s: float, epoch: int) -> tuple[bytes, int] | None:
+        """(body, ttl in ms) of an entry for another node, with its own age, for at most so many seconds. epoch: the other
+        node's before the entry was read."""
+        hard_s = min(entry.hard_s, age_s + most_s)
+        ttl_ms = min(LONGEST_MS, int((hard_s - age_s) * 1000))
+        if ttl_ms < 1:
+            return None
+        envelope = Envelope(entry.value, entry.created, entry.soft_s, hard_s, entry.cost_s, epoch, entry.tags)
         body = self._sealer.seal(asked.wire, envelope)
         return None if body is None else (body, ttl_ms)
 

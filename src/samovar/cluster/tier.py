@@ -59,12 +59,13 @@ class _State:
 
 class Tier:
     """nodes: {name: node}. ring: places keys by name (cluster/ring.py). keys, tag_keys: make wire keys of keys and tags.
+    replicas: how many nodes may hold a key that is hot.
     patience_s: how long somebody's load is waited for; an engine that keeps whole seconds ends a lease up to two later.
     now: the clock of breakers. wall: the clock of envelopes. chance: 0 to 1, for jitter."""
 
     def __init__(self, nodes: Mapping[str, Any], ring: Any, *, namespace: str, keys: Callable[[Any], str],
                  tag_keys: Callable[[str], str], lease_s: float, now: Callable[[], float], wall: Callable[[], float],
-                 chance: Callable[[], float]) -> None:
+                 chance: Callable[[], float], replicas: int = 1) -> None:
         self.nodes = dict(nodes)
         self.ring = ring
         self.namespace = namespace
@@ -74,12 +75,15 @@ class Tier:
         self.now, self.wall, self.chance = now, wall, chance
         coarse = any(not node.capabilities.ms_ttl for node in self.nodes.values())
         self.patience_s = lease_s + PATIENCE_S + (2.0 if coarse else 0.0)
-        self._reach = min(REACH, len(self.nodes))
+        self.replicas = min(replicas, len(self.nodes))  # nodes that may hold a hot key (cluster/hot.py)
+        self._told = max(2, self.replicas)
+        self._reach = min(max(REACH, self.replicas), len(self.nodes))
         self._state = {name: _State(Breaker(chance)) for name in self.nodes}
         self._lock = threading.RLock()
         self._troubled = 0  # nodes that are down, full, or new: zero is the quick way
         self.unknown = set(self.nodes)  # nodes not yet heard of
         self.alarm: Callable[[], object] = lambda: None  # called when a node goes down: the prober wakes
+        self.moved: Callable[[], object] = lambda: None  # called when a node's epoch moved: near caches forget
 
     # ---------------------------------------------------------------- who is asked
 
@@ -119,7 +123,7 @@ class Tier:
     def targets(self, owners: Sequence[str]) -> list[str]:
         """Who must hear of a change of a key: who may be asked for it by somebody, here or elsewhere."""
         if not self._troubled:
-            return list(owners[:2])
+            return list(owners[:self._told])
         return list(owners)
 
     # ---------------------------------------------------------------- what became of asking
@@ -219,7 +223,27 @@ class Tier:
 
     def learn(self, node: str, epoch: int, run: str) -> None:
         with self._lock:
-            self._state[node].epoch, self._state[node].run = epoch, run
+            state = self._state[node]
+            has_moved = state.epoch is not None and state.epoch != epoch
+            state.epoch, state.run = epoch, run
+        if has_moved:
+            self.moved()
+
+    def hear(self, node: str, epoch: int, run: str) -> None:
+        """Another process says that it moved a node's epoch; it may be old news, or about a run that is over."""
+        with self._lock:
+            state = self._state.get(node)
+            is_news = state is not None and state.run == run and state.epoch is not None and state.epoch < epoch
+            if state is not None and is_news:
+                state.epoch = epoch
+        if is_news:
+            self.moved()
+
+    def epochs(self) -> dict[str, tuple[int, str]]:
+        """{node: (epoch, run)}, of the nodes that were asked."""
+        with self._lock:
+            return {name: (state.epoch, state.run) for name, state in self._state.items()
+                    if state.epoch is not None and state.run is not None}
 
     def probed(self, node: str, *, answers: bool, takes: bool = False) -> bool:
         """What a probe found; whether the node may be admitted."""

@@ -1,0 +1,331 @@
+"""Near caches kept honest over a real Redis: by its pub/sub while it is heard, by silence while it is not."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from engines import RedisServer
+from samovar import Cache
+from samovar.cluster import AsyncCluster, Cluster, LocalNode, MemcachedNode, RedisNode
+from support import LIMIT, until
+
+# Another process, with a near cache of its own: it answers lines. A key: what it reads. "-key": it deletes. "?": whether
+# its near cache may answer.
+OTHER = """
+import sys
+from samovar import Cache
+from samovar.cluster import Cluster, RedisNode
+near = Cache(1000)
+cluster = Cluster([RedisNode(sys.argv[1])], near=near)
+cluster.get("x")
+for line in sys.stdin:
+    word = line.strip()
+    if word == "?":
+        print(cluster.stats().hears, flush=True)
+    elif word.startswith("-"):
+        print(cluster.delete(word[1:]), flush=True)
+    elif word.startswith("!"):
+        print(near.peek(word[1:]), flush=True)
+    else:
+        print(cluster.get(word), flush=True)
+"""
+
+
+class Process:
+    def __init__(self, url):
+        self.process = subprocess.Popen([sys.executable, "-c", OTHER, url], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                        text=True)
+
+    def ask(self, word):
+        self.process.stdin.write(f"{word}\n")
+        self.process.stdin.flush()
+        return self.process.stdout.readline().strip()
+
+    def end(self):
+        self.process.kill()
+        self.process.wait(LIMIT)
+        self.process.stdin.close()
+        self.process.stdout.close()
+
+
+@pytest.fixture
+def clusters():
+    """A maker of clusters with a near cache, of nodes; those that hear the bus already unless told otherwise."""
+    with contextlib.ExitStack() as made:
+        def make(*nodes, hears=True, **words):
+            cluster = made.enter_context(Cluster(nodes, near=Cache(10_000), **words))
+            cluster.get("x")
+            if hears:
+                until(lambda: cluster.stats().hears)
+            return cluster
+
+        yield make
+
+
+@pytest.fixture
+def own_redis():
+    """A Redis that may be killed."""
+    server = RedisServer()
+    yield server
+    server.end()
+
+
+def fill(cluster, key="tea", value=1):
+    cluster.set(key, value)
+    until(lambda: cluster.get(key) == value and key in cluster.near)
+
+
+def test_delete_in_one_process_is_gone_from_the_near_cache_of_another(redis_server, clusters):
+    here = clusters(RedisNode(redis_server.url))
+    there = Process(redis_server.url)
+    try:
+        until(lambda: there.ask("?") == "True")
+        here.set("tea", 1)
+        until(lambda: there.ask("tea") == "1" and there.ask("!tea") == "1")
+        here.delete("tea")
+        until(lambda: there.ask("!tea") == "None")
+        assert there.ask("tea") == "None"
+        here.set("tea", 2)
+        until(lambda: here.get("tea") == 2 and "tea" in here.near)
+        assert there.ask("-tea") == "True"
+        until(lambda: "tea" not in here.near)
+    finally:
+        there.end()
+
+
+def test_near_hit_sends_nothing(redis_server, clusters):
+    here = clusters(RedisNode(redis_server.url))
+    fill(here)
+    gets = redis_server.calls().get("mget", 0) + redis_server.calls().get("get", 0)
+    for _ in range(1000):
+        assert here.get("tea") == 1
+    calls = redis_server.calls()
+    assert calls.get("mget", 0) + calls.get("get", 0) == gets
+
+
+def test_process_without_near_cache_tells_those_that_have_one(redis_server, clusters):
+    here = clusters(RedisNode(redis_server.url))
+    fill(here)
+    with Cluster([RedisNode(redis_server.url)]) as plain:
+        plain.delete("tea")
+        until(lambda: "tea" not in here.near)
+
+
+def test_namespaces_have_channels_of_their_own(redis_server, clusters):
+    here = clusters(RedisNode(redis_server.url), namespace="one")
+    fill(here)
+    other = clusters(RedisNode(redis_server.url), namespace="other")
+    witness = clusters(RedisNode(redis_server.url), namespace="other")
+    fill(witness)
+    other.delete("tea")
+    until(lambda: "tea" not in witness.near)
+    assert "tea" in here.near
+
+
+def faults(server, proxy):
+    """{name: (how the bus dies, how it comes back)}."""
+    return {
+        "SIGKILL": (lambda: server.stop(signal.SIGKILL), lambda: server.start(server.port)),
+        "SIGSTOP": (lambda: server.process.send_signal(signal.SIGSTOP), lambda: server.process.send_signal(signal.SIGCONT)),
+        "CLIENT KILL": (lambda: server.do("CLIENT", "KILL", "TYPE", "pubsub"), lambda: None),
+        "partition": (proxy.deaf.set, lambda: (proxy.deaf.clear(), proxy.reset())),
+        "reset": (proxy.reset, lambda: None),
+    }
+
+
+@pytest.mark.parametrize("fault", ["SIGKILL", "SIGSTOP", "CLIENT KILL", "partition", "reset"])
+def test_near_cache_falls_silent_when_the_bus_dies_and_is_flushed_when_it_is_back(fault, own_redis, proxied, clusters):
+    proxy = proxied(own_redis.port)
+    here = clusters(RedisNode(f"redis://127.0.0.1:{proxy.port}", name="bus"))
+    writer = clusters(RedisNode(own_redis.url, name="bus"))
+    fill(here)
+    flushes = here._keeper.flushes
+    die, rise = faults(own_redis, proxy)[fault]
+    try:
+        die()
+        until(lambda: here._keeper.flushes > flushes)
+        assert "tea" not in here.near
+    finally:
+        rise()
+    until(lambda: here.stats().hears and writer.stats().hears)
+    until(lambda: writer.set("tea", 2))
+    until(lambda: here.get("tea") == 2)
+    assert here._keeper.flushes >= flushes + 2  # when it fell, and before it stood
+    until(lambda: here.get("tea") == 2 and "tea" in here.near)
+    until(lambda: writer.set("tea", 3))
+    until(lambda: here.get("tea") == 3)
+
+
+def test_notice_missed_while_the_bus_was_away_leaves_nothing_stale(own_redis, proxied, clusters):
+    """The reader is cut off from the bus alone, and goes on reading the shared tier; a writer changes what it has near."""
+    proxy = proxied(own_redis.port)
+    tier = RedisNode(own_redis.url)
+    here = clusters(tier, bus=RedisNode(f"redis://127.0.0.1:{proxy.port}", name="bus"))
+    writer = clusters(RedisNode(own_redis.url), bus=RedisNode(own_redis.url, name="bus"))
+    fill(here)
+    proxy.deaf.set()
+    writer.set("tea", 2)
+    until(lambda: not here.stats().hears)
+    assert here.get("tea") == 2 and "tea" not in here.near  # read from the shared tier, and not kept
+    writer.set("tea", 3)
+    assert here.get("tea") == 3
+    proxy.deaf.clear()
+    proxy.reset()
+    until(lambda: here.stats().hears)
+    assert here.get("tea") == 3 and "tea" in here.near
+
+
+def test_bus_that_is_no_node_of_the_ring_may_be_started_again(redis_server, own_redis, clusters):
+    here = clusters(RedisNode(redis_server.url), bus=RedisNode(own_redis.url))
+    fill(here)
+    with Cluster([RedisNode(redis_server.url)], bus=RedisNode(own_redis.url)) as writer:
+        writer.set("tea", 2)
+        until(lambda: here.get("tea") == 2 and "tea" in here.near)
+        own_redis.stop(signal.SIGKILL)
+        until(lambda: not here.stats().hears)
+        writer.set("tea", 3)
+        assert here.get("tea") == 3 and "tea" not in here.near
+        own_redis.start(own_redis.port)
+        until(lambda: here.stats().hears)
+        until(lambda: here.get("tea") == 3 and "tea" in here.near)
+        writer.set("tea", 4)
+        until(lambda: here.get("tea") == 4)
+
+
+def test_writer_that_cannot_reach_the_bus_tells_later(redis_server, proxied, clusters):
+    proxy = proxied(redis_server.port)
+    here = clusters(RedisNode(redis_server.url), bus=RedisNode(redis_server.url, name="bus"))
+    writer = clusters(RedisNode(redis_server.url), bus=RedisNode(f"redis://127.0.0.1:{proxy.port}", name="bus"))
+    fill(here)
+    proxy.deaf.set()
+    writer.delete("tea")
+    assert writer._bus.untold == 1
+    assert "tea" in here.near  # nobody could tell it
+    proxy.deaf.clear()
+    proxy.reset()
+    until(lambda: "tea" not in here.near)
+
+
+def test_near_cache_over_memcached_with_redis_as_its_bus(memcached_server, redis_server, clusters):
+    node = f"127.0.0.1:{memcached_server.port}"
+    here = clusters(MemcachedNode(node), bus=RedisNode(redis_server.url))
+    there = clusters(MemcachedNode(node), bus=RedisNode(redis_server.url))
+    fill(here)
+    there.set("tea", 2)
+    until(lambda: here.get("tea") == 2)
+
+
+def test_near_values_are_never_older_than_the_last_delete_heard_by_a_crowd(redis_server, clusters):
+    """Readers in threads, a writer with a cluster of its own: once the near cache was told, nobody reads what was before."""
+    here, writer = clusters(RedisNode(redis_server.url)), clusters(RedisNode(redis_server.url))
+    truth, over, wrong, reads = {"n": 0}, threading.Event(), [], []
+
+    def read():
+        count = 0
+        while not over.is_set():
+            least = told["n"]
+            value = here.get_or_set("n", lambda: truth["n"])
+            count += 1
+            if value < least:
+                wrong.append((value, least))
+        reads.append(count)
+
+    told = {"n": 0}
+    threads = [threading.Thread(target=read) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for number in range(1, 100):
+        truth["n"], taken = number, here._keeper.taken
+        writer.delete("n")
+        until(lambda taken=taken: here._keeper.taken > taken)
+        told["n"] = number
+    over.set()
+    for thread in threads:
+        thread.join(LIMIT)
+    assert not wrong and sum(reads) > 300
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_child_of_a_fork_begins_with_an_empty_near_cache_and_hears_for_itself(redis_server, clusters):
+    here = clusters(RedisNode(redis_server.url))
+    fill(here)
+    back, out = os.pipe()
+    child = os.fork()
+    if not child:
+        try:
+            empty = "tea" not in here.near and not here.stats().hears
+            here.get("tea")
+            until(lambda: here.get("tea") == 1 and "tea" in here.near)
+            os.write(out, b"filled" if empty else b"kept")
+            until(lambda: "tea" not in here.near)
+            os.write(out, b"heard")
+        finally:
+            os._exit(0)
+    os.close(out)
+    try:
+        assert os.read(back, 10) == b"filled"
+        here.delete("tea")
+        assert os.read(back, 10) == b"heard"
+    finally:
+        os.close(back)
+        os.waitpid(child, 0)
+
+
+def test_asyncio_face_tells_and_hears(redis_server, clusters):
+    import asyncio
+
+    here = clusters(RedisNode(redis_server.url))
+
+    async def main():
+        near = Cache(100)
+        async with AsyncCluster([RedisNode(redis_server.url)], near=near) as there:
+            await there.get("x")
+            await asyncio.to_thread(until, lambda: there.stats().hears)
+            for change in (lambda: there.delete("tea"), lambda: there.set("tea", 2), there.clear,
+                           lambda: there.invalidate_tags("hot")):
+                here.set("tea", 1, tags=["hot"])
+                await asyncio.to_thread(until, lambda: here.get("tea") == 1 and "tea" in here.near)
+                assert await there.get_or_set("tea", lambda: 3) == 1 and "tea" in near
+                await change()
+                await asyncio.to_thread(until, lambda: "tea" not in here.near)
+            here.set("tea", 1)
+            await there.get("tea")
+            here.delete("tea")
+            await asyncio.to_thread(until, lambda: "tea" not in near)
+            assert await there.get("tea") is None
+
+    asyncio.run(main())
+
+
+def test_bus_that_no_thread_can_hear_is_refused_for_a_near_cache_and_told_in_asyncio(redis_server, clusters):
+    import asyncio
+
+    from redis.asyncio import Redis
+
+    here = clusters(RedisNode(redis_server.url, name="bus"))
+    fill(here)
+
+    async def main():
+        client = Redis(port=redis_server.port)
+        node = RedisNode(client, name="bus")
+        with pytest.raises(ValueError, match="blocking client"):
+            AsyncCluster([node], near=Cache(100))
+        async with AsyncCluster([node]) as there:
+            await there.delete("tea")
+        await client.aclose()
+
+    asyncio.run(main())
+    until(lambda: "tea" not in here.near)
+
+
+def test_local_node_may_be_the_bus_of_one_process(redis_server, clusters):
+    bus = LocalNode("bus")
+    here, there = clusters(RedisNode(redis_server.url), bus=bus), clusters(RedisNode(redis_server.url), bus=bus)
+    fill(here)
+    there.delete("tea")
+    until(lambda: "tea" not in here.near)
