@@ -224,7 +224,7 @@ static PyObject *cache_stats(PyObject *self, PyObject *nothing)
                                                             : PyLong_FromUnsignedLongLong(memo->store.maxsize);
     if (maxsize == NULL)
         return NULL;
-    return PyObject_CallFunction(sv_words.stats, "KKKKKKINKKKKKKKKKK", (unsigned long long)counts.hits,
+    return PyObject_CallFunction(sv_words.stats, "KKKKKKINKKKKKKKKKKK", (unsigned long long)counts.hits,
                                  (unsigned long long)counts.misses, (unsigned long long)counts.coalesced,
                                  (unsigned long long)counts.loads, (unsigned long long)counts.failures,
                                  (unsigned long long)counts.evictions, (unsigned int)current, maxsize,
@@ -234,7 +234,8 @@ static PyObject *cache_stats(PyObject *self, PyObject *nothing)
                                  (unsigned long long)counts.told[SV_TOLD_EARLY],
                                  (unsigned long long)counts.told[SV_TOLD_QUEUED],
                                  (unsigned long long)counts.told[SV_TOLD_REFUSED],
-                                 (unsigned long long)counts.told[SV_TOLD_SHARED]);
+                                 (unsigned long long)counts.told[SV_TOLD_SHARED],
+                                 (unsigned long long)counts.told[SV_TOLD_RESCUED]);
 }
 
 /* ------------------------------------------------------------------ the protocol of a load (protocol.h) */

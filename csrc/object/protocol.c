@@ -387,7 +387,7 @@ PyObject *sv_protocol_recheck(PyObject *owner, sv_store *store, PyObject *const 
 
 PyObject *sv_protocol_tally(PyObject *owner, sv_store *store, PyObject *const *args, Py_ssize_t count)
 {
-    static const char *const names[SV_TOLD_KINDS] = {"early", "queued", "refused", "shared"};
+    static const char *const names[SV_TOLD_KINDS] = {"early", "queued", "refused", "shared", "rescued"};
     if (sv_want("_tally", 2, count) != SV_OK)
         return NULL;
     uint64_t times = PyLong_AsUnsignedLongLong(args[1]);
@@ -400,7 +400,7 @@ PyObject *sv_protocol_tally(PyObject *owner, sv_store *store, PyObject *const *a
             SV_UNLOCK()
             Py_RETURN_NONE;
         }
-    return PyErr_Format(PyExc_ValueError, "_tally() knows early, queued, refused and shared, not %R", args[0]);
+    return PyErr_Format(PyExc_ValueError, "_tally() knows early, queued, refused, shared and rescued, not %R", args[0]);
 }
 
 PyObject *sv_protocol_watch_fences(PyObject *owner, sv_store *store, PyObject *const *args, Py_ssize_t count)

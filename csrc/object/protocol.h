@@ -33,7 +33,8 @@ PyObject *sv_protocol_drop(PyObject *owner, sv_store *store, PyObject *const *ar
 PyObject *sv_protocol_abandon(PyObject *owner, sv_store *store, PyObject *const *args, Py_ssize_t count);
 /* (tags, begun, joined) -> whether who joined then must ask again */
 PyObject *sv_protocol_recheck(PyObject *owner, sv_store *store, PyObject *const *args, Py_ssize_t count);
-/* (which, times): count what the floors above decided: "early", "queued", "refused" or "shared" */
+/* (which, times): count what the floors above decided: "early", "queued", "refused", "shared" or
+ * "rescued" */
 PyObject *sv_protocol_tally(PyObject *owner, sv_store *store, PyObject *const *args, Py_ssize_t count);
 /* (): from now on note when values are declared wrong (fences.h); of a store that has a ledger */
 PyObject *sv_protocol_watch_fences(PyObject *owner, sv_store *store, PyObject *const *args, Py_ssize_t count);

@@ -37,7 +37,8 @@ typedef struct sv_load {
 } sv_load;
 
 /* What the floors above decide, and tell by name. */
-typedef enum sv_told { SV_TOLD_EARLY, SV_TOLD_QUEUED, SV_TOLD_REFUSED, SV_TOLD_SHARED, SV_TOLD_KINDS } sv_told;
+typedef enum sv_told { SV_TOLD_EARLY, SV_TOLD_QUEUED, SV_TOLD_REFUSED, SV_TOLD_SHARED, SV_TOLD_RESCUED,
+                       SV_TOLD_KINDS } sv_told;
 
 typedef struct sv_counts {
     uint64_t hits, misses, coalesced, loads, failures, evictions;

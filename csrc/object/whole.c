@@ -415,13 +415,14 @@ static PyObject *cache_counts(PyObject *self, PyObject *nothing)
     maxsize = store->maxsize;
     maxweight = store->ledger->maxweight;
     SV_UNLOCK()
-    return Py_BuildValue("{sKsKsKsKsKsK sKsKsKsKsKsK sKsKsKsK snsKsNsN}", "hits", counts.hits, "stale_hits", stale_hits,
+    return Py_BuildValue("{sKsKsKsKsKsK sKsKsKsKsKsK sKsKsKsKsK snsKsNsN}", "hits", counts.hits, "stale_hits", stale_hits,
                          "misses", counts.misses, "coalesced", counts.coalesced, "loads", counts.loads, "failures",
                          counts.failures, "evicted", gone[SV_EVICTED], "expired", gone[SV_EXPIRED], "replaced",
                          gone[SV_REPLACED], "deleted", gone[SV_DELETED], "invalidated", gone[SV_INVALIDATED], "cleared",
                          gone[SV_CLEARED], "early", counts.told[SV_TOLD_EARLY], "queued", counts.told[SV_TOLD_QUEUED],
-                         "refused", counts.told[SV_TOLD_REFUSED], "shared", counts.told[SV_TOLD_SHARED], "currsize",
-                         current, "weight", weight, "maxsize", bound_object(maxsize), "maxweight",
+                         "refused", counts.told[SV_TOLD_REFUSED], "shared", counts.told[SV_TOLD_SHARED], "rescued",
+                         counts.told[SV_TOLD_RESCUED], "currsize", current,
+                         "weight", weight, "maxsize", bound_object(maxsize), "maxweight",
                          bound_object(maxweight));
 }
 

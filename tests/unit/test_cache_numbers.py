@@ -2,9 +2,11 @@
 
 import random
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
-from samovar import Cache, ManualClock
+from samovar import Cache, Freshness, ManualClock, OriginBudget
 from samovar._base.counters import Latency, Stats
 from samovar._base.freshness import Freshness
 from samovar.app.report import Stored, report, span
@@ -170,3 +172,21 @@ def test_report_speaks_of_a_living_cache():
     assert "The cache 'shop' holds" in said and "of 400 at most, weighing 500 of 500;" in said
     assert "are stale, the worst for 60 s" in said
     assert "Other sizes: the hit ratio would be about" in said
+
+
+def test_stats_count_a_stale_value_that_is_served_because_its_load_failed_or_was_refused():
+    clock, budget = ManualClock(), OriginBudget(1)
+    cache = Cache(fresh=Freshness(ttl=10, stale_if_error=60), clock=clock, budget=budget)
+    cache.set("tea", "cold")
+    clock.advance(20)
+
+    def fails():
+        raise OSError("the origin is away")
+
+    assert cache.get_or_set("tea", fails) == "cold"
+    assert (cache.stats().rescued, cache.stats().misses, cache.stats().failures) == (1, 1, 1)
+    place = budget.enter()
+    with ThreadPoolExecutor(1) as elsewhere:  # where the place is not held
+        assert elsewhere.submit(cache.get_or_set, "tea", fails).result() == "cold"
+    place.leave()
+    assert (cache.stats().rescued, cache.stats().refused, cache.stats().failures) == (2, 1, 1)

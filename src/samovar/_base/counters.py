@@ -41,6 +41,7 @@ class Stats:
 
     early: loads begun before their entry's end, so that nobody meets it expired.
     queued: loads that waited for a place at the origin; refused: those that got none.
+    rescued: misses answered with a stale value after all, because their load failed, got no place, or took too long.
     shared: loads that another process's result answered, so that the function was not called.
 
     And a `Cache` alone:
@@ -71,6 +72,7 @@ class Stats:
     queued: int = 0
     refused: int = 0
     shared: int = 0
+    rescued: int = 0
     weight: int = 0
     maxweight: int | None = None
     load_latency: Latency = Latency()

@@ -288,6 +288,7 @@ def _end(ask: Ask, load: Load) -> Generator[Request, Any, Verdict]:
         is_busy = isinstance(flight.error, OriginBusy)
         window = max(ask.swr, ask.sie) if is_busy else ask.sie
         if window and load.serves(window, ask.core._now()):
+            ask.core._tally("rescued", 1)
             return VALUE, load.value
         if is_busy and load.role != LEAD and flight.gate is not None and not flight.error.waited:  # type: ignore[union-attr]
             yield PASS, None  # it did not wait for a place, because there was something to serve: not to this caller
@@ -304,6 +305,7 @@ def _timed_out(ask: Ask, load: Load) -> Generator[Request, Any, Verdict]:
     """Too slow: the old value if it may still be served, or LoadTimeout; or only the soft limit is over: wait on."""
     yield PASS, None
     if load.serves(max(ask.swr, ask.sie), ask.core._now()):
+        ask.core._tally("rescued", 1)
         return VALUE, load.value
     if ask.is_over(ask.hard_s):
         raise LoadTimeout(f"the load of {load.key!r} took longer than {ask.hard_s:g} s; it goes on in the background")

@@ -106,6 +106,8 @@ def _spared(stats: Stats) -> str:
         said.append(f"{stats.early:,} loads were begun early, so that nobody met their entry expired")
     if stats.queued or stats.refused:
         said.append(f"{stats.queued:,} loads waited for a place in the origin's budget, and {stats.refused:,} got none")
+    if stats.rescued:
+        said.append(f"{stats.rescued:,} misses were answered with a stale value, for their load failed or took too long")
     return f"Herds: {'; '.join(said)}." if said else ""
 
 

@@ -344,7 +344,7 @@ class CacheCore:
 
     def _counts(self):
         names = ("hits", "stale_hits", "misses", "coalesced", "loads", "failures", "evicted", "expired", "replaced",
-                 "deleted", "invalidated", "cleared", "early", "queued", "refused", "shared")
+                 "deleted", "invalidated", "cleared", "early", "queued", "refused", "shared", "rescued")
         fresh = [entry for key in list(self.entries) if (entry := self.fresh_entry(key)) is not None]
         self.tell()
         return {name: self.counts[name] for name in names} | {
