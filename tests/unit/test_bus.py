@@ -185,6 +185,14 @@ def test_notice_that_cannot_be_read_flushes():
     assert len(world.near.cache) == 0 and world.near.stands
 
 
+def test_names_that_a_cache_refuses_flush():
+    near = Near(Cache(100), stands=True)
+    for kind, names in ((notices.TAGS, [7]), (notices.KEYS, [["no hash"]])):
+        near.cache["tea"] = 1
+        near.take(notices.Notice(OTHER, kind, names))
+        assert len(near.cache) == 0 and near.stands
+
+
 def test_silence_flushes_and_the_near_cache_keeps_nothing_until_the_bus_is_heard_again():
     world = World()
     world.stand()
@@ -353,7 +361,7 @@ def test_change_elsewhere_leaves_the_near_cache(pair):
     one, other = pair
     one.set("tea", 1, tags=["hot"])
     for change in (lambda: one.delete("tea"), lambda: one.set("tea", 2), lambda: one.invalidate_tags("hot"), one.clear,
-                   lambda: one.delete_many(range(600)) or one.delete("tea")):
+                   lambda: one.delete_many(range(600)) or one.delete("tea"), lambda: one.refresh("tea", lambda: 3)):
         one.set("tea", 1, tags=["hot"])
         until(lambda: other.get("tea") == 1 and "tea" in other.near)
         change()

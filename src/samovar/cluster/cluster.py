@@ -187,7 +187,9 @@ class Cluster(Face):
                 fresh: Freshness | None = None, tags: Tags = None) -> Any:
         """Load a key anew, whatever is stored, and return the new value; others are served the old one meanwhile."""
         loader = self._load_of("refresh", key, factory)
-        return self._fly(self._asked("refresh", key, ttl, fresh, tags, loader, anew=True), None)
+        value = self._fly(self._asked("refresh", key, ttl, fresh, tags, loader, anew=True), None)
+        self._told(keys=[key])
+        return value
 
     def warm(self, keys: Iterable[Hashable], loader: Callable[..., Any] | None = None, *, concurrency: int = 8,
              progress: Progress | None = None, rate: float | None = None, **how: Any) -> warming.Warmed:

@@ -51,6 +51,13 @@ class Near:
 
     def take(self, notice: Notice | None) -> None:
         """Forget what somebody else changed; everything, where it cannot be known what that was."""
+        try:
+            self._obey(notice)
+        except (TypeError, ValueError):  # names that a cache refuses: nobody of ours says them
+            self.flush()
+        self.taken += 1
+
+    def _obey(self, notice: Notice | None) -> None:
         if notice is None:
             self.flush()
         elif notice.kind == notices.ALL:
@@ -61,4 +68,3 @@ class Near:
             self.cache.delete_many(notice.names)
         elif notice.kind == notices.TAGS:
             self.cache.invalidate_tags(*notice.names)
-        self.taken += 1
