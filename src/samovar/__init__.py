@@ -21,6 +21,10 @@ Level 3, a cache over many machines:
 
     HashRing            which node has which key: consistent hashing with weights, bounded load, ketama
     RingDiff, RingLoad  what moves between two rings, and how evenly one is spread
+    Cluster             a cache over nodes on such a ring, with the verbs of Cache; AsyncCluster: the same, awaited
+    RedisNode, MemcachedNode, LocalNode
+                        what it keeps entries on: Redis and Valkey, Memcached, this process
+    ClusterStats        what a process saw of it
 
 Level 4, one works, the crowd waits:
 
@@ -43,6 +47,7 @@ And words for all:
 
 import os as _os
 from functools import _CacheInfo
+from typing import TYPE_CHECKING as _TYPE_CHECKING
 
 from . import _core
 from ._base.clock import ManualClock
@@ -64,18 +69,27 @@ from .memo.coroutine import load as _load, refresh as _refresh
 from .memo.method import BoundMemo as _BoundMemo
 from .memo.options import unhashable as _unhashable
 
+if _TYPE_CHECKING:
+    from .cluster import AsyncCluster, Cluster, ClusterStats, LocalNode, MemcachedNode, RedisNode
+
 __all__ = [
+    "AsyncCluster",
     "BudgetStats",
     "Cache",
+    "Cluster",
+    "ClusterStats",
     "FileLease",
     "FlightCounts",
     "Freshness",
     "HashRing",
     "LoadContext",
     "LoadTimeout",
+    "LocalNode",
     "ManualClock",
+    "MemcachedNode",
     "OriginBudget",
     "OriginBusy",
+    "RedisNode",
     "Replayed",
     "RingDiff",
     "RingLoad",
@@ -105,3 +119,15 @@ _core._teach(
 )
 if hasattr(_os, "register_at_fork"):
     _os.register_at_fork(after_in_child=_core._forked)
+
+
+_LATER = ("AsyncCluster", "Cluster", "ClusterStats", "LocalNode", "MemcachedNode", "RedisNode")  # imported when first named
+
+
+def __getattr__(name: str) -> object:
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from . import cluster
+
+    found = globals()[name] = getattr(cluster, name)
+    return found

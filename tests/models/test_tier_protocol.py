@@ -522,6 +522,8 @@ def near_and(order, placeholder):
     def scenario(world):
         p, q = two(world)
         near = world.near
+        if order[0] == "publish":
+            put_now(world, p)
 
         def publish(version):
             world.nodes["a"].publish = lambda: hear()

@@ -13,7 +13,7 @@ import itertools
 
 from samovar._base.freshness import Freshness
 from samovar._base.missing import MISSING
-from samovar.cluster import admission, local, node
+from samovar.cluster import admission, local, node as contract
 from samovar.cluster.asked import Asked
 from samovar.cluster.codec import KeyMaker, Msgpack
 from samovar.cluster.envelope import Sealer
@@ -214,7 +214,7 @@ class World:
         self.loads = 0
         self.start = itertools.count(1_000_000, 1_000_000)
         local.random_start = lambda: next(self.start)
-        node.random_step = lambda: 7
+        contract.random_step = lambda: 7
         self.nodes = {name: Node(self, name) for name in self.names}
         self.answers = {}
         self.near = {}
@@ -398,7 +398,8 @@ class World:
     def state(self):
         processes = {actor.process.name: actor.process.state() for actor in self.actors if actor.process is not None}
         flights = tuple(tuple(map(len, actor.process.flights.values())) for actor in self.actors if actor.process)
-        return (self.now, tuple(self.near.items()), flights, tuple(node.state() for node in self.nodes.values()), tuple(processes.items()),
+        return (self.now, tuple(self.near.items()), flights,
+                tuple(node.state() for node in self.nodes.values()), tuple(processes.items()),
                 tuple(self.versions.items()), tuple((one.key, one.version, tuple(one.missed)) for one in self.changed),
                 tuple((actor.name, actor.stepped, actor.told, actor.over, actor.may_step()) for actor in self.actors))
 

@@ -6,7 +6,6 @@ import os
 import random
 import signal
 import threading
-import time
 
 import pytest
 
@@ -78,7 +77,7 @@ def read_and_write(places, how, reads, seed, committed, known, lock, told):
 
         def load(key=key):
             version = committed[key]
-            time.sleep(0)  # the origin takes its time: others may run
+            os.sched_yield()  # the origin takes its time: others may run
             return version
 
         stale += read(cluster, key, load) < floor
@@ -90,7 +89,8 @@ def staleness(places, how, reads):
     """(stale reads, nodes that went down) of a run."""
     lock, told = SPAWN.Lock(), SPAWN.Queue()
     committed, known = (SPAWN.RawArray("Q", KEYS) for _ in range(2))
-    workers = [SPAWN.Process(target=read_and_write, args=(places, how, reads // PROCESSES, seed, committed, known, lock, told))
+    rest = committed, known, lock, told
+    workers = [SPAWN.Process(target=read_and_write, args=(places, how, reads // PROCESSES, seed, *rest))
                for seed in range(PROCESSES)]
     for worker in workers:
         worker.start()

@@ -9,6 +9,7 @@ import pytest
 from samovar import Cache, Freshness, ManualClock, OriginBudget, OriginBusy
 from samovar.cluster import AsyncCluster, Cluster, HashRing, LocalNode
 from samovar.cluster.codec import SignedPickle
+from samovar.cluster.node import UNAVAILABLE, Fault
 from support import LIMIT, until
 
 
@@ -105,7 +106,8 @@ def test_keys_of_different_types_are_different(shop):
 
 
 def test_namespaces_and_schemas_see_nothing_of_each_other(shop):
-    one, other, later = shop.cluster(namespace="one"), shop.cluster(namespace="other"), shop.cluster(namespace="one", schema=2)
+    one, other = shop.cluster(namespace="one"), shop.cluster(namespace="other")
+    later = shop.cluster(namespace="one", schema=2)
     one.set("k", 1)
     assert other.get("k") is None and later.get("k") is None
     other.clear()
@@ -483,7 +485,6 @@ def test_cluster_without_nodes_that_answer_computes():
             return super().__getattribute__(name)
 
     def _unavailable():
-        from samovar.cluster.node import UNAVAILABLE, Fault
         return UNAVAILABLE, Fault("refused")
         yield
 

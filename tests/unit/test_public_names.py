@@ -2,12 +2,16 @@
 
 import re
 
+import pytest
+
 import samovar
+from support import fresh_python
 
 NAMES = ["lru_cache", "cache", "memoize", "cached_method", "Cache", "cached", "Freshness", "LoadContext", "ManualClock",
          "Stats", "LoadTimeout", "SamovarError", "SnapshotError", "SingleFlight", "FlightCounts", "FileLease",
          "OriginBudget", "OriginBusy", "BudgetStats", "warm", "awarm", "hot_set",
-         "save_hot_set", "load_hot_set", "trace_keys", "Warmed", "HashRing", "RingDiff", "RingLoad"]
+         "save_hot_set", "load_hot_set", "trace_keys", "Warmed", "HashRing", "RingDiff", "RingLoad",
+         "Cluster", "AsyncCluster", "ClusterStats", "RedisNode", "MemcachedNode", "LocalNode"]
 
 
 def test_package_names_what_it_offers():
@@ -22,3 +26,15 @@ def test_package_version_is_a_version():
 def test_public_names_say_what_they_are_for():
     for name in NAMES:
         assert len(getattr(samovar, name).__doc__) > 40
+
+
+def test_import_brings_in_no_client_of_a_server():
+    out = fresh_python("import sys, samovar; print(sorted({'redis', 'hiredis', 'msgspec', 'samovar.cluster.cluster', "
+                       "'samovar.cluster.sockets'} & set(sys.modules)))")
+    assert out.strip() == "[]"
+
+
+def test_name_that_is_not_there_is_an_attribute_error():
+    for module in (samovar, samovar.cluster):
+        with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+            module.nothing

@@ -3,9 +3,10 @@
 Who is led here is loaded before anybody else is waited for, so that two callers never wait for each other's keys.
 """
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
+from .._base.missing import MISSING
 from . import tags as tagging
 from .asked import Asked, Got, Load
 from .cell import (
@@ -25,7 +26,7 @@ from .cell import (
     is_early,
     pause,
 )
-from .node import FENCED, HIT, LEASED, MISS, OK, UNAVAILABLE, YOURS, Found
+from .node import FENCED, HIT, LEASED, MISS, UNAVAILABLE, YOURS, Found
 from .requests import ALL, PAUSE, SPAWN, Request, Steps
 from .store import Store, Words
 
@@ -79,16 +80,50 @@ def _judge_many(store: Store, asks: Sequence[Asked],
     return seen
 
 
-def get_many(store: Store, asks: Sequence[Asked]) -> Generator[Request, Any, dict[Any, Any]]:
-    """What is stored of these keys and may be served, without loading."""
-    seen = yield from look_many(store, asks)
-    found = {}
+def get_many(store: Store, keys: Sequence[Any], plain: Callable[[Any], Asked]) -> Generator[Request, Any, dict[Any, Any]]:
+    """What is stored of these keys and may be served, without loading. plain: makes questions, for those keys that more
+    is to be asked about than one read and the clock."""
+    tier = store.tier
+    got: dict[Any, Any] = {}
+    found: dict[int, tuple[str, Found]] = {}
+    asks: list[Asked] = []
+    if not tier.is_quiet:
+        asks = [plain(key) for key in keys]
+        seen = yield from look_many(store, asks)
+    else:
+        homes: dict[str, tuple[list[Any], list[str]]] = {}
+        for key in keys:
+            wire = tier.wire(key)
+            home = homes.setdefault(tier.owner(wire), ([], []))
+            home[0].append(key)
+            home[1].append(wire)
+        answers = yield ALL, [(node, "read", (wires,)) for node, (_, wires) in homes.items()]
+        lost: list[Asked] = []
+        misses = 0
+        for (node, (named, wires)), answer in zip(homes.items(), answers, strict=True):
+            if tier.is_lost(node, answer):
+                lost += [plain(key) for key in named]
+                continue
+            for key, wire, one in zip(named, wires, answer[1], strict=True):
+                if one.kind is MISS:
+                    misses += 1
+                elif one.kind is HIT and (value := store.plain(node, wire, one.body)) is not MISSING:
+                    got[key] = value
+                else:
+                    found[len(asks)] = node, one
+                    asks.append(plain(key))
+        store.counts.add("hits", len(got))
+        store.counts.add("misses", misses)
+        seen = (yield from _judge_many(store, asks, found)) if asks else []
+        if lost:
+            seen += yield from look_many(store, lost)
+            asks += lost
     for asked, one in zip(asks, seen, strict=True):
         if one.entry is not None and one.serves(asked.swr):
-            found[asked.key] = store.take(one.entry, one.age_s).value
+            got[asked.key] = store.take(one.entry, one.age_s).value
         else:
             store.counts.add("misses")
-    return found
+    return got
 
 
 # ------------------------------------------------------------------ loading
@@ -150,6 +185,7 @@ def _claim_many(store: Store, wanted: Sequence[tuple[Asked, Seen]]) -> Generator
             told[at] = ALONE
         else:
             leases.setdefault(home, []).append(at)
+    asked_of: list[tuple[str, str, tuple[Any, ...]]]
     asked_of = [(wanted[at][1].node, "claim", (wanted[at][0].wire, wanted[at][1].token, tier.lease_ms)) for at in claims]
     asked_of += [(node, "lease_many", ([wanted[at][0].wire for at in on], tier.lease_ms)) for node, on in leases.items()]
     answers = (yield ALL, asked_of) if asked_of else []

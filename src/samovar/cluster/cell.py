@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from .._base.errors import OriginBusy
 from . import tags as tagging
 from .asked import NOT_THERE, Asked, Entry, Got, Load
-from .node import FENCED, HIT, LEASED, LOST, MISS, OK, UNAVAILABLE, YOURS, Found
+from .node import FENCED, HIT, LEASED, MISS, OK, UNAVAILABLE, YOURS, Found
 from .requests import ALL, CALL, ENTER, NODE, PAUSE, SPAWN, Request, Steps
 from .store import Store
 
@@ -294,7 +294,8 @@ def call(store: Store, maker: Any, loads: Sequence[Load], *, waits: bool) -> Ste
         except OriginBusy:
             store.counts.add("refused")
             raise
-    begun, error = store.stopwatch(), None
+    error: BaseException | None = None
+    begun = store.stopwatch()
     try:
         values = yield CALL, (maker, loads)
     except Exception as raised:

@@ -123,9 +123,9 @@ class Cluster(Face):
     def get_many(self, keys: Iterable[Hashable]) -> dict[Any, Any]:
         """The values of those keys that have one, as a dict in their order: one round trip for each node."""
         found = self._near_many(keys)
-        asks = [self._plain(key) for key, value in found.items() if value is MISSING]
-        if asks:
-            found.update(self._run(batch.get_many(self._store, asks)))
+        left = [key for key, value in found.items() if value is MISSING]
+        if left:
+            found.update(self._run(batch.get_many(self._store, left, self._plain)))
         return {key: value for key, value in found.items() if value is not MISSING}
 
     # ---------------------------------------------------------------- loading
@@ -156,8 +156,8 @@ class Cluster(Face):
             return self._landed(context, self._run(cell.load(self._store, asked, seen)))
 
         while True:
-            fly = self._flights.refresh if asked.anew else self._flights.get_or_set
-            got = fly(self._name_of(asked), load)
+            name = self._name_of(asked)
+            got = self._flights.refresh(name, load) if asked.anew else self._flights.get_or_set(name, load)
             if got is NONE:  # it was a flight of `get`, which found nothing
                 continue
             if self._near is not None:
@@ -218,7 +218,8 @@ class Cluster(Face):
         return self._put_many([(self._asked("set_many", key, ttl, fresh, tags), value) for key, value in pairs.items()])
 
     def _put_many(self, items: list[tuple[Asked, Any]]) -> int:
-        return self._changed([asked for asked, _ in items], changes.put_many(self._store, items)).count(True)
+        taken: list[bool] = self._changed([asked for asked, _ in items], changes.put_many(self._store, items))
+        return taken.count(True)
 
     def add(self, key: Hashable, value: Any, *, ttl: Duration | None = None, fresh: Freshness | None = None,
             tags: Tags = None) -> bool:

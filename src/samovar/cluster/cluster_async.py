@@ -97,9 +97,9 @@ class AsyncCluster(Face):
     async def get_many(self, keys: Iterable[Hashable]) -> dict[Any, Any]:
         """The values of those keys that have one, as a dict in their order: one round trip for each node, at once."""
         found = self._near_many(keys)
-        asks = [self._plain(key) for key, value in found.items() if value is MISSING]
-        if asks:
-            found.update(await self._run(batch.get_many(self._store, asks)))
+        left = [key for key, value in found.items() if value is MISSING]
+        if left:
+            found.update(await self._run(batch.get_many(self._store, left, self._plain)))
         return {key: value for key, value in found.items() if value is not MISSING}
 
     # ---------------------------------------------------------------- loading
@@ -129,8 +129,8 @@ class AsyncCluster(Face):
             return self._landed(context, await self._run(cell.load(self._store, asked, seen)))
 
         while True:
-            fly = self._flights.arefresh if asked.anew else self._flights.aget_or_set
-            got = await fly(self._name_of(asked), load)
+            name = self._name_of(asked)
+            got = await (self._flights.arefresh(name, load) if asked.anew else self._flights.aget_or_set(name, load))
             if got is NONE:  # it was a flight of `get`, which found nothing
                 continue
             if self._near is not None:

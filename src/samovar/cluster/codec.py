@@ -11,7 +11,6 @@ bytes have no say in it.
 import hashlib
 import hmac
 import pickle
-import re
 import threading
 from collections.abc import Hashable, Mapping
 from typing import Any, Protocol
@@ -22,7 +21,6 @@ from .._base.extras import needed, wanted
 
 MAC = 32  # bytes of HMAC-SHA256 (RFC 2104, FIPS 180-4)
 _LONGEST_KEY = 200
-_SAFE = re.compile(r"[!-{}~]*")
 
 
 class Codec(Protocol):
@@ -209,7 +207,9 @@ class KeyMaker:
 
     def _named(self, kind: str, text: str) -> str:
         name = f"{self.prefix}{kind}{text}"
-        return name if len(name) <= _LONGEST_KEY and _SAFE.fullmatch(text) else self._hashed(kind.upper(), text)
+        if len(name) <= _LONGEST_KEY and name.isascii() and name.isprintable() and " " not in text and "|" not in text:
+            return name
+        return self._hashed(kind.upper(), text)
 
     def _hashed(self, kind: str, key: object) -> str:
         return f"{self.prefix}{kind}{hashlib.blake2b(plain_bytes(key), digest_size=20).hexdigest()}"

@@ -23,6 +23,12 @@ def _tell(error: BaseException) -> None:
     _log.warning("a renewal in the background failed: %r", error, exc_info=error)
 
 
+def _tell_failure(task: "asyncio.Task[Any]") -> None:
+    error = None if task.cancelled() else task.exception()
+    if error is not None:
+        _tell(error)
+
+
 class Blocking:
     """nodes: {name: node}. gate: the origin's budget, or None."""
 
@@ -138,7 +144,5 @@ class Awaiting:
         except BaseException:
             job.close()
             raise
-        task.add_done_callback(
-            lambda task: None if task.cancelled() or task.exception() is None else _tell(task.exception())
-        )
+        task.add_done_callback(_tell_failure)
         return True

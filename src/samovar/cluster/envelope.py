@@ -114,11 +114,10 @@ class Sealer:
             return Damaged("too large")
         key = name.encode()
         start = payload[:_CRC_AT] + b"\0\0\0\0"
-        with memoryview(payload) as view:
-            if zlib.crc32(view[_CRC_AT + 4:], zlib.crc32(start, zlib.crc32(key))) != crc:
-                return Damaged("damaged, or another key's")
+        if zlib.crc32(payload[_CRC_AT + 4:], zlib.crc32(key + start)) != crc:
+            return Damaged("damaged, or another key's")
         try:
-            tags, at = _tags(payload, count)
+            tags, at = _tags(payload, count) if count else ((), _HEAD.size)
             if self._secrets is not None:
                 signed = start + payload[_CRC_AT + 4:at]
                 end = at + 1 + payload[at] + MAC

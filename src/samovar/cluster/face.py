@@ -317,7 +317,7 @@ def completed(found: dict[Any, Any], got: Mapping[Any, Got], default: Any) -> di
 def _named(who: str, nodes: Iterable[Node] | Mapping[str, Node]) -> dict[str, Node]:
     if isinstance(nodes, Node):
         raise TypeError(f"{who}: nodes must be several, as in [{nodes!r}], not one")
-    given: list[tuple[str, Any]]
+    given: list[tuple[Any, Any]]
     if isinstance(nodes, Mapping):
         given = list(nodes.items())
     else:

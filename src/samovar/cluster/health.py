@@ -99,10 +99,10 @@ class Breaker:
             self._next = now + min(LAST_PROBE_S, 4 * self._pause)
         return self.down and self._good >= self._probes
 
-    def admit(self, now: float) -> None:
-        """It is up to date, and may be asked."""
+    def admit(self, now: float, *, first: bool = False) -> None:
+        """It is up to date, and may be asked. first: it was not away, this process only did not know it yet."""
         self.down, self.reason, self._slow = False, "" if not self.full else self.reason, 0
-        self._admitted = now
+        self._admitted = None if first else now
 
     def away_s(self, now: float) -> float:
         """For how many seconds it has been down."""

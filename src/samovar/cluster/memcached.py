@@ -13,32 +13,38 @@ The one rule: all who read these keys speak meta: to a plain `get`, a lease look
 """
 
 import os
-import struct
 from collections.abc import Generator, Sequence
 from typing import Any
 
-from .._base.clock import wall
 from .._base.freshness import Duration, seconds
 from . import wire
+from .items import (
+    count_by,
+    fault_in,
+    fenced_by,
+    found_in,
+    is_fenced,
+    is_lease,
+    is_token,
+    items_in,
+    owners_in,
+    stored_by,
+    wall_ms,
+    whole_s,
+)
 from .node import (
     FENCED,
     HIT,
     LEASED,
-    LONGEST_MS,
     LOST,
     MISS,
-    NOTHING,
     OK,
-    OWNER,
-    TAG_TTL_MS,
-    TOO_MANY,
     TOOBIG,
     UNAVAILABLE,
     YOURS,
     Answer,
     Capabilities,
     Fault,
-    Found,
     Node,
     Steps,
     Token,
@@ -49,12 +55,10 @@ from .node import (
     check_notes,
     check_owner,
     epoch_key,
-    random_start,
 )
 from .scripts import LONGEST_HOLD_MS
 from .sockets import Address, Line
 
-_UNTIL = struct.Struct(">Q")
 _TRIES = 8  # how often a fence is looked at anew because somebody else changed it
 NOTE_BYTES = 500_000  # what a list of notes may come to; an item has 1 MB
 _AT_ONCE = 500  # commands that are sent before their replies are awaited
@@ -116,7 +120,7 @@ class MemcachedNode(Node):
         replies = yield from self._ask(commands)
         if type(replies) is not Fault:
             for reply in replies:
-                fault = _fault_in(reply)
+                fault = fault_in(reply)
                 if fault is not None:
                     return fault
         return replies
@@ -126,29 +130,29 @@ class MemcachedNode(Node):
     def read(self, keys: Sequence[str]) -> Steps[Answer]:
         check_keys(keys)
         replies = yield from self._all([wire.ask(key, "c f v") for key in keys])
-        return (UNAVAILABLE, replies) if type(replies) is Fault else (OK, [_found(reply) for reply in replies])
+        return (UNAVAILABLE, replies) if type(replies) is Fault else (OK, [found_in(reply) for reply in replies])
 
     def lease_many(self, keys: Sequence[str], ms: int) -> Steps[Answer]:
         check_keys(keys)
         check_ms(ms, "ms")
-        flags = f"c f v N{_whole_s(ms) + 1}"  # a second that began may end at once
+        flags = f"c f v N{whole_s(ms) + 1}"  # a second that began may end at once
         commands = [command for key in keys for command in (wire.ask(key, flags), wire.ask(f"{key}|fence", "v"))]
         replies = yield from self._all(commands)
         if type(replies) is Fault:
             return UNAVAILABLE, replies
-        now_ms = _now_ms()
+        now_ms = wall_ms()
         answers: list[Answer] = []
         back: list[bytes] = []
         for key, reply, fence in zip(keys, replies[::2], replies[1::2], strict=True):
             is_won = b"W" in reply[1]
-            if _owners(fence[2], now_ms):
+            if owners_in(fence[2], now_ms):
                 answers.append((FENCED, None))
                 if is_won:
                     back.append(wire.remove(key, f"C{wire.flag(reply[1], b'c')}"))
             elif is_won:
                 answers.append((YOURS, (wire.flag(reply[1], b"c"), False)))
             else:
-                found = _found(reply)
+                found = found_in(reply)
                 answers.append((HIT, found) if found.kind is HIT else (LEASED, None))
         yield from self._ask(back)  # what this cannot take back ends by itself
         return OK, answers
@@ -160,29 +164,29 @@ class MemcachedNode(Node):
             check_ms(ttl_ms, "ttl_ms")
         commands, places, answers = [], [], [(LOST, None)] * len(items)
         for at, (key, token, body, ttl_ms) in enumerate(items):
-            if not _is_token(token):
+            if not is_token(token):
                 continue
             commands.append(wire.remove(key, f"C{token[0]}") if len(body) > self._most else
-                            wire.store(key, body, f"F1 C{token[0]} T{_whole_s(ttl_ms)}"))
+                            wire.store(key, body, f"F1 C{token[0]} T{whole_s(ttl_ms)}"))
             places.append(at)
         replies = yield from self._ask(commands)
         if type(replies) is Fault:
             return UNAVAILABLE, replies
         for at, reply in zip(places, replies, strict=True):
-            answers[at] = (TOOBIG, None) if len(items[at][2]) > self._most and reply[0] == b"HD" else _stored(reply, LOST)
+            answers[at] = (TOOBIG, None) if len(items[at][2]) > self._most and reply[0] == b"HD" else stored_by(reply, LOST)
         return OK, answers
 
     def claim(self, key: str, token: Token, ms: int) -> Steps[Answer]:
         check_key(key)
         check_ms(ms, "ms")
-        if not _is_token(token):
+        if not is_token(token):
             return LOST, None
         claims = f"{key}|{token[0]}"
-        replies = yield from self._all([wire.store(claims, b"", f"ME T{_whole_s(ms) + 1}"), wire.ask(key, "c f s")])
+        replies = yield from self._all([wire.store(claims, b"", f"ME T{whole_s(ms) + 1}"), wire.ask(key, "c f s")])
         if type(replies) is Fault:
             return UNAVAILABLE, replies
         (won, _, _), (there, flags, _) = replies
-        if there != b"HD" or wire.flag(flags, b"c") != token[0] or _is_lease(flags):
+        if there != b"HD" or wire.flag(flags, b"c") != token[0] or is_lease(flags):
             if won == b"HD":
                 yield from self._ask([wire.remove(claims)])
             return LOST, None
@@ -190,7 +194,7 @@ class MemcachedNode(Node):
 
     def release(self, key: str, token: Token) -> Steps[Answer]:
         check_key(key)
-        if not _is_token(token):
+        if not is_token(token):
             return LOST, None
         cas, is_claim = token
         replies = yield from self._all([wire.remove(f"{key}|{cas}"), wire.ask(key, "c f")] if is_claim else
@@ -211,19 +215,19 @@ class MemcachedNode(Node):
         commands = []
         for key, body, ttl_ms in items:
             commands.append(wire.remove(key) if len(body) > self._most else
-                            wire.store(key, body, f"F1 c T{_whole_s(ttl_ms)}"))
+                            wire.store(key, body, f"F1 c T{whole_s(ttl_ms)}"))
             commands.append(wire.ask(f"{key}|fence", "v"))
         replies = yield from self._ask(commands)
         if type(replies) is Fault:
             return UNAVAILABLE, replies
-        now_ms = _now_ms()
+        now_ms = wall_ms()
         answers, back = [], []
         for (key, body, _), reply, fence in zip(items, replies[::2], replies[1::2], strict=True):
-            if _owners(fence[2], now_ms):
+            if owners_in(fence[2], now_ms):
                 answers.append((FENCED, None))
                 back.append(wire.remove(key))
             else:
-                answers.append((TOOBIG, None) if len(body) > self._most else _stored(reply, LOST))
+                answers.append((TOOBIG, None) if len(body) > self._most else stored_by(reply, LOST))
         fault = yield from self._all(back)
         return (UNAVAILABLE, fault) if type(fault) is Fault else (OK, answers)
 
@@ -237,7 +241,7 @@ class MemcachedNode(Node):
         check_ms(ttl_ms, "ttl_ms")
         replies = yield from self._all([wire.ask(key, "f")])
         if type(replies) is not Fault and wire.flag(replies[0][1], b"f") == 1:
-            replies = yield from self._all([wire.ask(key, f"f T{_whole_s(ttl_ms)}")])
+            replies = yield from self._all([wire.ask(key, f"f T{whole_s(ttl_ms)}")])
         if type(replies) is Fault:
             return UNAVAILABLE, replies
         return (OK if wire.flag(replies[0][1], b"f") == 1 else MISS), None
@@ -262,13 +266,13 @@ class MemcachedNode(Node):
             seen = yield from self._all([wire.ask(f"{key}|fence", "c v") for key in left])
             if type(seen) is Fault:
                 return UNAVAILABLE, seen
-            now_ms = _now_ms()
+            now_ms = wall_ms()
             commands = [command for key, reply in zip(left, seen, strict=True)
-                        for command in (_fenced(key, reply, owner, hold_ms, now_ms), wire.remove(key))]
+                        for command in (fenced_by(key, reply, owner, hold_ms, now_ms), wire.remove(key))]
             replies = yield from self._all(commands)
             if type(replies) is Fault:
                 return UNAVAILABLE, replies
-            left = [key for key, reply in zip(left, replies[::2], strict=True) if not _is_fenced(reply, hold_ms)]
+            left = [key for key, reply in zip(left, replies[::2], strict=True) if not is_fenced(reply, hold_ms)]
             if not left:
                 return OK, None
         return UNAVAILABLE, Fault("protocol", f"{len(left)} fences are being changed by others all the time")
@@ -283,13 +287,13 @@ class MemcachedNode(Node):
         return self._count(counters, step)
 
     def _count(self, counters: Sequence[str], step: int) -> Steps[Answer]:
-        replies = yield from self._ask([_counted(counter, step) for counter in counters])
+        replies = yield from self._ask([count_by(counter, step) for counter in counters])
         if type(replies) is Fault:
             return UNAVAILABLE, replies
         strange = [at for at, reply in enumerate(replies) if reply[0] == b"CLIENT_ERROR"]  # what is there is no number
         if strange:
             again = yield from self._ask([command for at in strange for command in (
-                wire.remove(counters[at]), _counted(counters[at], step))])
+                wire.remove(counters[at]), count_by(counters[at], step))])
             if type(again) is Fault:
                 return UNAVAILABLE, again
             for at, reply in zip(strange, again[1::2], strict=True):
@@ -297,7 +301,7 @@ class MemcachedNode(Node):
         numbers = []
         for reply in replies:
             if reply[0] != b"VA" or not reply[2].strip().isdigit():
-                return UNAVAILABLE, _fault_in(reply) or Fault("protocol", "a counter that is no number")
+                return UNAVAILABLE, fault_in(reply) or Fault("protocol", "a counter that is no number")
             numbers.append(int(reply[2]))
         return OK, numbers
 
@@ -307,12 +311,12 @@ class MemcachedNode(Node):
         check_ms(ttl_ms, "ttl_ms")
         if not items:
             return OK, None
-        body, ttl_s = b"".join([b"%c%b" % (len(item), item) for item in items]), _whole_s(ttl_ms)
+        body, ttl_s = b"".join([b"%c%b" % (len(item), item) for item in items]), whole_s(ttl_ms)
         replies = yield from self._ask([wire.store(name, b"", f"ME T{ttl_s}"), wire.store(name, body, "MA"),
                                         wire.ask(name, f"s T{ttl_s}")])
         if type(replies) is Fault:
             return UNAVAILABLE, replies
-        status, told = _stored(replies[1], UNAVAILABLE)
+        status, told = stored_by(replies[1], UNAVAILABLE)
         if status is UNAVAILABLE:
             return status, told or Fault("full", "the engine keeps no notes")
         if status is TOOBIG or (wire.flag(replies[2][1], b"s") or 0) > min(NOTE_BYTES, most * 256):
@@ -324,25 +328,25 @@ class MemcachedNode(Node):
     def noted(self, name: str) -> Steps[Answer]:
         check_key(name)
         replies = yield from self._all([wire.ask(name, "v")])
-        return (UNAVAILABLE, replies) if type(replies) is Fault else (OK, _items(replies[0][2] or b""))
+        return (UNAVAILABLE, replies) if type(replies) is Fault else (OK, items_in(replies[0][2] or b""))
 
     def epoch(self, namespace: str, anew: bool = False) -> Steps[Answer]:
         """The run is named by a random item, which ends with it. One that is evicted says so too: that costs loads."""
         place, name = epoch_key(namespace), os.urandom(12).hex().encode()
-        replies = yield from self._ask([_counted(place, 0), wire.store("samovar|run", name, "ME T0"),
+        replies = yield from self._ask([count_by(place, 0), wire.store("samovar|run", name, "ME T0"),
                                         wire.ask("samovar|run", "v")])
         if type(replies) is Fault:
             return UNAVAILABLE, replies
         counted, _, run = replies
         if counted[0] != b"VA" or not counted[2].strip().isdigit() or run[0] != b"VA":
-            return UNAVAILABLE, _fault_in(counted) or _fault_in(run) or Fault("full", "the engine keeps no epoch")
+            return UNAVAILABLE, fault_in(counted) or fault_in(run) or Fault("full", "the engine keeps no epoch")
         return OK, (int(counted[2]), run[2].decode("latin-1"))
 
     def probe(self) -> Steps[Answer]:
         replies = yield from self._ask([wire.ask("samovar|probe", "v"), wire.store("samovar|probe", b"", "T1")])
         if type(replies) is Fault:
             return UNAVAILABLE, replies
-        fault = _fault_in(replies[0])
+        fault = fault_in(replies[0])
         return (UNAVAILABLE, fault) if fault else (OK, replies[1][0] == b"HD")
 
 
@@ -360,94 +364,3 @@ def _address(where: str, tls: Any) -> Address:
     if not (number.isascii() and number.isdigit() and 0 < int(number) < 65536) or not host:
         raise ValueError(f"MemcachedNode: where must be 'host:port' or the path of a socket, not {where!r}")
     return Address(host.strip("[]"), int(number), "", tls)
-
-
-# ------------------------------------------------------------------ items and replies
-
-def _whole_s(ms: int) -> int:
-    """Seconds, rounded up: memcached keeps no others, and takes more than 30 days for a date."""
-    return -(-min(ms, LONGEST_MS - 1000) // 1000)
-
-
-def _now_ms() -> int:
-    return int(wall() * 1000)
-
-
-def _is_token(token: Token) -> bool:
-    return type(token) is tuple and len(token) == 2 and type(token[0]) is int and token[0] >= 0
-
-
-def _found(reply: wire.Reply) -> Found:
-    code, flags, body = reply
-    if code != b"VA":
-        return NOTHING
-    token = wire.flag(flags, b"c"), False
-    return Found(LEASED, token) if not body and wire.flag(flags, b"f") == 0 else Found(HIT, token, body)
-
-
-def _is_lease(flags: Sequence[bytes]) -> bool:
-    """Whether an item, asked for client flags and size, is a lease: what is neither that nor ours can be filled over."""
-    return wire.flag(flags, b"f") == 0 and wire.flag(flags, b"s") == 0
-
-
-def _stored(reply: wire.Reply, refused: Any) -> Answer:
-    code, words, _ = reply
-    if code == b"HD":
-        return OK, None
-    if code in (b"EX", b"NF", b"NS"):
-        return refused, None
-    return (TOOBIG, None) if code == b"SERVER_ERROR" and b"large" in words else (
-        UNAVAILABLE, _fault_in(reply) or Fault("protocol", "no reply to a store"))
-
-
-def _fault_in(reply: wire.Reply) -> Fault | None:
-    """What a refusal says about the engine."""
-    code, words, _ = reply
-    if not code.endswith(b"ERROR"):
-        return None
-    text = b" ".join(words).decode("latin-1")[:200]
-    return Fault("full" if "out of memory" in text else "protocol", f"the engine said {text!r}")
-
-
-def _owners(list_: bytes | None, now_ms: int) -> dict[bytes, int]:
-    """Who holds a fence, and until when; those whose time is over, and what nobody may hold so long, left out."""
-    text = list_ or b""
-    size = OWNER + _UNTIL.size
-    found = {text[at:at + OWNER]: _UNTIL.unpack_from(text, at + OWNER)[0]
-             for at in range(0, min(len(text), 1000 * size) - size + 1, size)}
-    return {owner: until for owner, until in found.items() if now_ms < until <= now_ms + LONGEST_HOLD_MS + 60_000}
-
-
-def _fenced(key: str, seen: wire.Reply, owner: bytes, hold_ms: int, now_ms: int) -> bytes:
-    """The command that makes a fence what it is to be, if it still is what was seen."""
-    owners = _owners(seen[2], now_ms)
-    owners.pop(owner, None)
-    if hold_ms:
-        owners[owner] = now_ms + hold_ms
-    place, cas = f"{key}|fence", wire.flag(seen[1], b"c")
-    if not owners:
-        return wire.remove(place, f"C{cas}") if seen[0] == b"VA" else wire.remove(place)
-    body = b"".join([owner + _UNTIL.pack(until) for owner, until in owners.items()])
-    ends = f"T{_whole_s(max(owners.values()) - now_ms) + 1}"
-    return wire.store(place, body, f"C{cas} {ends}" if seen[0] == b"VA" else f"ME {ends}")
-
-
-def _is_fenced(reply: wire.Reply, hold_ms: int) -> bool:
-    return reply[0] == b"HD" or (not hold_ms and reply[0] == b"NF")
-
-
-def _items(body: bytes) -> list[bytes]:
-    """What was noted: each item behind its length."""
-    items, at = [], 0
-    while at < len(body):
-        end = at + 1 + body[at]
-        if end > len(body):
-            return [TOO_MANY]
-        items.append(body[at + 1:end])
-        at = end
-    return items
-
-
-def _counted(counter: str, step: int) -> bytes:
-    ttl_s = _whole_s(TAG_TTL_MS)
-    return wire.count(counter, f"D{step} J{random_start()} N{ttl_s} v" + (f" T{ttl_s}" if step else ""))

@@ -41,6 +41,7 @@ OWNER = 16  # bytes of a writer's name
 TAG_TTL_MS = 30 * 86_400_000  # a counter that nobody bumped or asked for goes; its successor starts elsewhere
 LONGEST_MS = 30 * 86_400_000  # no lifetime is longer: memcached reads larger numbers as dates
 _KEY = re.compile(r"[!-{}~]{1,200}")  # printable, without space and "|"
+_KEYS = re.compile(r"[!-{}~]{1,200}(?:\n[!-{}~]{1,200})*")
 
 
 class Status(enum.IntEnum):
@@ -312,6 +313,11 @@ def check_key(key: str) -> None:
 
 def check_keys(keys: Sequence[str]) -> None:
     """The same for many."""
+    try:
+        if _KEYS.fullmatch("\n".join(keys)) is not None:
+            return
+    except TypeError:
+        pass  # one of them is no text
     for key in keys:
         if type(key) is not str or _KEY.fullmatch(key) is None:
             check_key(key)

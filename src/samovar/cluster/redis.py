@@ -17,7 +17,6 @@ from .._base.freshness import Duration, seconds
 from . import scripts
 from .node import (
     FENCED,
-    HIT,
     LEASED,
     LONGEST_MS,
     LOST,
@@ -32,7 +31,6 @@ from .node import (
     Answer,
     Capabilities,
     Fault,
-    Found,
     Node,
     Steps,
     Token,
@@ -46,15 +44,23 @@ from .node import (
     random_start,
 )
 from .push import ClientSubscription, Subscription, ThinSubscription
+from .replies import (
+    ID,
+    fault_in,
+    first_fault,
+    found_in,
+    is_token,
+    leased_in,
+    listed_in,
+    new_fence,
+    new_value,
+    number_in,
+    unavailable_for,
+)
 from .resp import ClientLine, Command, Refused, Resp, ThinLine, read_url, run_of
 from .sockets import Line
 
-_ID = 16
-_TOKEN = 1 + _ID
-_HEAD = _TOKEN + 8
-_FREE = b"\0" * 8  # nobody renews
 _KEYS_AT_ONCE = 500  # of one script: an engine does nothing else meanwhile
-_STRANGE = ("WRONGTYPE", "ERR value is not")  # somebody keeps something else under this key
 
 
 class RedisNode(Node):
@@ -135,7 +141,7 @@ class RedisNode(Node):
     def _all(self, script: scripts.Script, calls: Sequence[Command], kind: type = int) -> Generator[Any, Any, Any]:
         """The same, where one refusal, or one reply of another kind, is the failure of all."""
         replies = yield from self._scripts(script, calls)
-        return replies if type(replies) is Fault else _first_fault(replies, kind) or replies
+        return replies if type(replies) is Fault else first_fault(replies, kind) or replies
 
     # ---------------------------------------------------------------- reading and loading
 
@@ -148,10 +154,10 @@ class RedisNode(Node):
         else:
             replies = yield self, [("MGET", *keys)]
             if type(replies) is not Fault:
-                replies = _listed(replies[0], len(keys))
+                replies = listed_in(replies[0], len(keys))
         if type(replies) is Fault:
             return UNAVAILABLE, replies
-        found = [NOTHING if reply is None else _found(reply) for reply in replies]
+        found = [NOTHING if reply is None else found_in(reply) for reply in replies]
         if found[0].kind is UNAVAILABLE and all(one.kind is UNAVAILABLE for one in found):
             return UNAVAILABLE, found[0].body
         return OK, found
@@ -161,7 +167,7 @@ class RedisNode(Node):
         check_ms(ms, "ms")
         if not keys:
             return OK, []
-        leases = [b"L" + os.urandom(_ID) for _ in keys]
+        leases = [b"L" + os.urandom(ID) for _ in keys]
         replies: Any = None
         if self._set_tells is not False:
             replies = yield self, [("SET", key, lease, "NX", "GET", "PX", ms)
@@ -173,7 +179,7 @@ class RedisNode(Node):
                 scripts.LEASE, [(1, key, lease, ms) for key, lease in zip(keys, leases, strict=True)])
         if type(replies) is Fault:
             return UNAVAILABLE, replies
-        return OK, [(YOURS, lease) if reply is None else _leased(reply)
+        return OK, [(YOURS, lease) if reply is None else leased_in(reply)
                     for lease, reply in zip(leases, replies, strict=True)]
 
     def fill_many(self, items: Sequence[tuple[str, Token, bytes, int]]) -> Steps[Answer]:
@@ -183,7 +189,7 @@ class RedisNode(Node):
             check_ms(ttl_ms, "ttl_ms")
         return self._store(
             scripts.FILL, items, LOST,
-            lambda item: (1, item[0], item[1], _value(item[2]), min(item[3], LONGEST_MS)) if _is_token(item[1]) else None)
+            lambda item: (1, item[0], item[1], new_value(item[2]), min(item[3], LONGEST_MS)) if is_token(item[1]) else None)
 
     def _store(self, script: scripts.Script, items: Sequence[Any], refused: Any, call: Any) -> Steps[Answer]:
         """Store items by a script; what is too big takes the cell with it."""
@@ -208,15 +214,15 @@ class RedisNode(Node):
             if type(replies) is Fault:
                 return UNAVAILABLE, replies
             for at, reply in zip(places, replies, strict=True):
-                answers[at] = (OK, None) if reply == 1 else (refused, None) if reply == 0 else _unavailable(reply)
+                answers[at] = (OK, None) if reply == 1 else (refused, None) if reply == 0 else unavailable_for(reply)
         return OK, answers
 
     def claim(self, key: str, token: Token, ms: int) -> Steps[Answer]:
         check_key(key)
         check_ms(ms, "ms")
-        if not _is_token(token):
+        if not is_token(token):
             return LOST, None
-        mine = b"V" + os.urandom(_ID)
+        mine = b"V" + os.urandom(ID)
         replies = yield from self._all(scripts.CLAIM, [(1, key, token, mine, min(ms, scripts.LONGEST_HOLD_MS))])
         if type(replies) is Fault:
             return UNAVAILABLE, replies
@@ -224,7 +230,7 @@ class RedisNode(Node):
 
     def release(self, key: str, token: Token) -> Steps[Answer]:
         check_key(key)
-        if not _is_token(token):
+        if not is_token(token):
             return LOST, None
         return (yield from self._whether(scripts.RELEASE, (1, key, token), LOST))
 
@@ -240,7 +246,7 @@ class RedisNode(Node):
             check_body(body)
             check_ms(ttl_ms, "ttl_ms")
         return self._store(scripts.PUT, items, FENCED,
-                           lambda item: (1, item[0], _value(item[1]), min(item[2], LONGEST_MS)))
+                           lambda item: (1, item[0], new_value(item[1]), min(item[2], LONGEST_MS)))
 
     def delete(self, keys: Sequence[str]) -> Steps[Answer]:
         check_keys(keys)
@@ -261,12 +267,12 @@ class RedisNode(Node):
         check_owner(owner)
         check_ms(hold_ms, "hold_ms")
         hold_ms = min(hold_ms, scripts.LONGEST_HOLD_MS)
-        return (yield from self._fence(scripts.BEGIN_WRITE, [(1, key, owner, hold_ms, _fence()) for key in keys]))
+        return (yield from self._fence(scripts.BEGIN_WRITE, [(1, key, owner, hold_ms, new_fence()) for key in keys]))
 
     def end_write(self, keys: Sequence[str], owner: bytes) -> Steps[Answer]:
         check_keys(keys)
         check_owner(owner)
-        return (yield from self._fence(scripts.END_WRITE, [(1, key, owner, _fence()) for key in keys]))
+        return (yield from self._fence(scripts.END_WRITE, [(1, key, owner, new_fence()) for key in keys]))
 
     def _fence(self, script: scripts.Script, calls: Sequence[Command]) -> Steps[Answer]:
         replies = (yield from self._all(script, calls)) if calls else []
@@ -286,11 +292,11 @@ class RedisNode(Node):
         else:
             replies = yield self, [("MGET", *counters)]
             if type(replies) is not Fault:
-                replies = _listed(replies[0], len(counters))
-        fault = replies if type(replies) is Fault else _first_fault(replies)
+                replies = listed_in(replies[0], len(counters))
+        fault = replies if type(replies) is Fault else first_fault(replies)
         if fault:
             return UNAVAILABLE, fault
-        numbers = [_number(reply) for reply in replies]
+        numbers = [number_in(reply) for reply in replies]
         unknown = [counter for counter, number in zip(counters, numbers, strict=True) if number is None]
         if unknown:
             status, begun = yield from self._move(unknown, 0)
@@ -310,7 +316,7 @@ class RedisNode(Node):
             scripts.COUNT, [(1, counter, random_start(), TAG_TTL_MS, step) for counter in counters], bytes)
         if type(replies) is Fault:
             return UNAVAILABLE, replies
-        numbers = [_number(reply) for reply in replies]
+        numbers = [number_in(reply) for reply in replies]
         return (UNAVAILABLE, Fault("protocol", "a counter that is no number")) if None in numbers else (OK, numbers)
 
     def note(self, name: str, items: Sequence[bytes], most: int, ttl_ms: int) -> Steps[Answer]:
@@ -329,7 +335,7 @@ class RedisNode(Node):
             return UNAVAILABLE, replies
         if type(replies[0]) is list:
             return OK, replies[0]
-        fault = _fault_in(replies[0])
+        fault = fault_in(replies[0])
         return (UNAVAILABLE, fault) if fault else (OK, [TOO_MANY])
 
     def epoch(self, namespace: str, anew: bool = False) -> Steps[Answer]:
@@ -347,7 +353,7 @@ class RedisNode(Node):
         replies = yield self, [("GET", "samovar|probe"), ("SET", "samovar|probe", b"", "PX", 1000)]
         if type(replies) is Fault:
             return UNAVAILABLE, replies
-        reads, takes = (_fault_in(reply) for reply in replies)
+        reads, takes = (fault_in(reply) for reply in replies)
         if reads:
             return UNAVAILABLE, reads
         return (UNAVAILABLE, takes) if takes and not takes.refuses_writes else (OK, takes is None)
@@ -355,7 +361,7 @@ class RedisNode(Node):
     def publish(self, channel: str, payload: bytes) -> Steps[Answer]:
         check_body(payload)
         replies = yield self, [("PUBLISH", channel, payload)]
-        fault = replies if type(replies) is Fault else _first_fault(replies, int)
+        fault = replies if type(replies) is Fault else first_fault(replies, int)
         return (UNAVAILABLE, fault) if fault else (OK, replies[0])
 
     def subscribe(self, channels: Iterable[str]) -> Subscription:
@@ -377,74 +383,3 @@ def _clients(client: Any, aclient: Any) -> tuple[Any, Any]:
     if aclient is not None and is_async != [False, True]:
         raise TypeError("RedisNode: with aclient, where must be a blocking client and aclient one of redis.asyncio")
     return (None, client) if is_async[0] else (client, aclient)
-
-
-# ------------------------------------------------------------------ cells and replies
-
-def _value(body: bytes) -> bytes:
-    return b"".join((b"V", os.urandom(_ID), _FREE, body))
-
-
-def _fence() -> bytes:
-    return b"T" + os.urandom(_ID)
-
-
-def _is_token(token: Token) -> bool:
-    return type(token) is bytes and len(token) <= _TOKEN and token[:1] not in (b"T", b"")
-
-
-def _found(reply: Any) -> Found:
-    """What a reply that is not nil says. What is no cell counts as a value that cannot be decoded, so that it can be
-    filled over, and is a miss for whoever reads."""
-    if type(reply) is bytes:
-        kind = reply[:1]
-        if kind == b"T":
-            return Found(FENCED)
-        if kind == b"L":
-            return Found(LEASED, reply[:_TOKEN])
-        return Found(HIT, reply[:_TOKEN], reply[_HEAD:]) if reply else NOTHING
-    fault = _fault_in(reply)
-    return Found(UNAVAILABLE, None, fault) if fault else NOTHING
-
-
-def _leased(reply: Any) -> Answer:
-    """What a lease that was not given says."""
-    if type(reply) is bytes:
-        found = _found(reply)
-        return (HIT, found) if found.kind is HIT else (LEASED if found.kind is LEASED else FENCED, None)
-    fault = _fault_in(reply)
-    return (UNAVAILABLE, fault) if fault else (FENCED, None)  # a stranger's: load, and store nothing
-
-
-def _fault_in(reply: Any) -> Fault | None:
-    """What is wrong with the engine, as far as one reply says; what a stranger left under a key is not."""
-    if type(reply) is Fault:
-        return reply
-    return reply.fault() if type(reply) is Refused and not reply.startswith(_STRANGE) else None
-
-
-def _first_fault(replies: Sequence[Any], kind: type | None = None) -> Fault | None:
-    """What is wrong with the first reply that is none, or of another kind."""
-    for reply in replies:
-        if type(reply) is Fault:
-            return reply
-        if type(reply) is Refused or (kind is not None and type(reply) is not kind):
-            fault: Fault = _unavailable(reply)[1]
-            return fault
-    return None
-
-
-def _listed(reply: Any, size: int) -> Any:
-    """The replies that MGET has in one, or a Fault."""
-    if type(reply) is list and len(reply) == size:
-        return reply
-    return _unavailable(reply)[1]
-
-
-def _unavailable(reply: Any) -> Answer:
-    fault = reply if type(reply) is Fault else reply.fault() if type(reply) is Refused else None
-    return UNAVAILABLE, fault or Fault("protocol", f"the engine answered {reply!r:.100}")
-
-
-def _number(reply: Any) -> int | None:
-    return int(reply) if type(reply) is bytes and reply.isdigit() and len(reply) < 20 else None

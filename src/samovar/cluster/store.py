@@ -80,6 +80,15 @@ class Store:
         return Entry(opened.created, opened.soft_s, opened.hard_s, opened.cost_s, opened.tags, opened.value,
                      opened.epoch)
 
+    def plain(self, node: str, wire: str, body: bytes) -> Any:
+        """The value of a body that nothing but the clock has to say about: fresh, without tags. MISSING for every other,
+        and for what cannot be opened: `unseal` says which."""
+        opened = self._sealer.open(wire, body)
+        if type(opened) is not Envelope or opened.tags or opened.epoch != self.tier.epoch(node):
+            return MISSING
+        age_s = self.tier.wall() - opened.created
+        return opened.value if age_s < opened.soft_s and age_s < opened.hard_s else MISSING
+
     def seal(self, node: str, asked: Asked, value: Any, words: Words, pairs: Sequence[tuple[str, int]],
              cost_s: float, epoch: int) -> tuple[bytes, int] | None:
         """(body, ttl in ms) of a value for this node; None when it is too large, or good for no time at all. epoch: the

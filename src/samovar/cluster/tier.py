@@ -78,6 +78,7 @@ class Tier:
         self.replicas = min(replicas, len(self.nodes))  # nodes that may hold a hot key (cluster/hot.py)
         self._told = max(2, self.replicas)
         self._reach = min(max(REACH, self.replicas), len(self.nodes))
+        self._only = next(iter(self.nodes)) if len(self.nodes) == 1 else ""
         self._state = {name: _State(Breaker(chance)) for name in self.nodes}
         self._lock = threading.RLock()
         self._troubled = 0  # nodes that are down, full, or new: zero is the quick way
@@ -89,9 +90,18 @@ class Tier:
 
     def owners(self, wire: str) -> tuple[str, ...]:
         """The nodes that are asked for a key, in this order."""
-        if self._reach == 1:
-            return (self.ring.get_node(wire),)
+        if self._only:
+            return (self._only,)
         return tuple(self.ring.get_nodes(wire, self._reach))
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether no node is in any trouble: then each key's owner is asked, and nobody else."""
+        return not self._troubled
+
+    def owner(self, wire: str) -> str:
+        """The node that owns a key."""
+        return self._only or self.ring.get_node(wire)  # type: ignore[no-any-return]
 
     def is_up(self, node: str) -> bool:
         state = self._state[node]
@@ -154,7 +164,8 @@ class Tier:
     def _count_locked(self) -> None:
         now = self.now()
         self._troubled = sum(
-            state.epoch is None or state.breaker.is_troubled or state.breaker.is_new(now, 2 * STAND_IN_S) or bool(state.missed)
+            state.epoch is None or state.breaker.is_troubled or bool(state.missed)
+            or state.breaker.is_new(now, 2 * STAND_IN_S)
             for state in self._state.values()
         )
 
@@ -258,7 +269,7 @@ class Tier:
             state = self._state[node]
             if state.missed:
                 return False
-            state.breaker.admit(self.now())
+            state.breaker.admit(self.now(), first=node in self.unknown)
             self.unknown.discard(node)
             self._count_locked()
             return True
