@@ -19,7 +19,7 @@ import redis
 from samovar import Cluster, RedisNode
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / "tests"))
-from engines import RedisServer  # noqa: E402
+from engines import RedisServer
 
 ONE, MANY, KEYS = 3_000, 60, 100
 VALUE = "x" * 1_000
@@ -69,8 +69,8 @@ def main() -> None:
     finally:
         server.end()
     for name, us in least.items():
-        base = least["redis-py get" if measured[name][2] == 1 else "Cluster.get"]
-        print(f"{name:32} {us:8.2f} µs a key   {us / base:5.2f} x {'redis-py get' if measured[name][2] == 1 else 'Cluster.get'}")
+        base = "redis-py get" if measured[name][2] == 1 else "Cluster.get"
+        print(f"{name:32} {us:8.2f} µs a key   {us / least[base]:5.2f} x {base}")
 
 
 if __name__ == "__main__":

@@ -58,8 +58,7 @@ class Cluster(Face):
     ('steeped', 'none')
     """
 
-    def __init__(self, nodes: Any, **words: Any) -> None:
-        super().__init__(nodes, **words)
+    def _begin(self) -> None:
         self._driver = Blocking(self._nodes, self._store.gate)
         self._prober = Prober(self._tier)
         self._end = weakref.finalize(self, self._prober.stop)

@@ -41,8 +41,7 @@ class AsyncCluster(Face):
     _who = "AsyncCluster"
     _is_async = True
 
-    def __init__(self, nodes: Any, **words: Any) -> None:
-        super().__init__(nodes, **words)
+    def _begin(self) -> None:
         self._driver = Awaiting(self._nodes, self._store.gate)
         self._prober = Prober(self._tier)
         self._blocks = all(node.blocks for node in self._tier.nodes.values())

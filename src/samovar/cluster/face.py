@@ -147,6 +147,11 @@ class Face(FrontCore):
         self._flights: Cache[Any, Any] = Cache(1) if near is None else near
         self._near_s = math.inf if near is None or near.fresh is None or near.fresh.ttl is None else near.fresh.ttl
 
+        self._begin()
+
+    def _begin(self) -> None:
+        """What a face needs besides: its driver, and who looks after the nodes."""
+
     # ---------------------------------------------------------------- what it is
 
     @property

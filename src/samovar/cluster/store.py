@@ -4,7 +4,9 @@ Whatever an envelope says is read here and nowhere else: one that is damaged, fo
 """
 
 import math
+import os
 import threading
+import weakref
 from collections.abc import Callable, Generator, Iterable, Sequence
 from typing import Any, NamedTuple
 
@@ -30,10 +32,24 @@ class Words(NamedTuple):
     tags: tuple[str, ...]
 
 
+_all: "weakref.WeakSet[Counts]" = weakref.WeakSet()
+
+
+def _forked() -> None:
+    """Another thread may have held a lock when this process was split off."""
+    for counts in list(_all):
+        counts._lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)
+
+
 class Counts:
     """What this process saw happen in the shared tier."""
 
     def __init__(self) -> None:
+        _all.add(self)
         self._lock = threading.Lock()
         self._counts = dict.fromkeys(NAMES, 0)
         self._load_s = 0.0

@@ -101,7 +101,7 @@ class Tier:
 
     def owner(self, wire: str) -> str:
         """The node that owns a key."""
-        return self._only or self.ring.get_node(wire)  # type: ignore[no-any-return]
+        return self._only or self.ring.get_node(wire)
 
     def is_up(self, node: str) -> bool:
         state = self._state[node]
