@@ -24,6 +24,7 @@ Level 3, a cache over many machines:
     Cluster             a cache over nodes on such a ring, with the verbs of Cache; AsyncCluster: the same, awaited
     RedisNode, MemcachedNode, LocalNode
                         what it keeps entries on: Redis and Valkey, Memcached, this process
+    HotKeys             how keys that everybody reads are found and spread: Cluster(hot=...)
     ClusterStats        what a process saw of it
 
 Level 4, one works, the crowd waits:
@@ -70,7 +71,7 @@ from .memo.method import BoundMemo as _BoundMemo
 from .memo.options import unhashable as _unhashable
 
 if _TYPE_CHECKING:
-    from .cluster import AsyncCluster, Cluster, ClusterStats, LocalNode, MemcachedNode, RedisNode
+    from .cluster import AsyncCluster, Cluster, ClusterStats, HotKeys, LocalNode, MemcachedNode, RedisNode
 
 __all__ = [
     "AsyncCluster",
@@ -82,6 +83,7 @@ __all__ = [
     "FlightCounts",
     "Freshness",
     "HashRing",
+    "HotKeys",
     "LoadContext",
     "LoadTimeout",
     "LocalNode",
@@ -121,7 +123,7 @@ if hasattr(_os, "register_at_fork"):
     _os.register_at_fork(after_in_child=_core._forked)
 
 
-_LATER = ("AsyncCluster", "Cluster", "ClusterStats", "LocalNode", "MemcachedNode", "RedisNode")  # imported when first named
+_LATER = ("AsyncCluster", "Cluster", "ClusterStats", "HotKeys", "LocalNode", "MemcachedNode", "RedisNode")  # when first named
 
 
 def __getattr__(name: str) -> object:

@@ -32,7 +32,7 @@ class Server:
                          "--dir", self._folder.name]
         self._process: subprocess.Popen[bytes] | None = None
         try:
-            self.node: Node = RedisNode(f"unix://{self._place}", name=name, timeout="100ms")
+            self.node: Node = RedisNode(f"unix://{self._place}", name=name, timeout="2s")  # it dies; it does not hang
             self.start()
         except BaseException:
             self.end()

@@ -146,7 +146,6 @@ class Face(FrontCore):
         self._nodes = named if self._bus is None else {**named, self._bus.name: self._bus.node}
         self._flights: Cache[Any, Any] = Cache(1) if near is None else near
         self._near_s = math.inf if near is None or near.fresh is None or near.fresh.ttl is None else near.fresh.ttl
-
         self._begin()
 
     def _begin(self) -> None:
