@@ -307,7 +307,7 @@ class LocalNode(Node):
         return OK, True
 
     @_at_once
-    def publish(self, channel: str, payload: bytes) -> Answer:
+    def publish(self, channel: str, payload: bytes) -> Any:
         check_body(payload)
         told = [one for one in list(self._listeners) if channel in one.channels]
         for one in told:
