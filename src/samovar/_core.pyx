@@ -681,6 +681,7 @@ Raises LookupError when the ring has no node. O(1), from any number of threads, 
         return <object>PyTuple_GET_ITEM(table.names, <Py_ssize_t>sv_ring_find(&table.ring, place_of(table.ring.kind, key)))
 
 
+@cython.auto_pickle(False)
 cdef class Sketch:
     """How often something was asked for lately, from 0 to 15, in 8 bytes for each of so many entries: a count-min sketch
     that ages. Not safe in threads by itself."""
