@@ -16,6 +16,8 @@ from samovar.app.protocol import ALONE, AGAIN, ERROR, PASS, VALUE, Ask
 from scheduler import Broken, Paired, Stored, World, explore
 from twins.cache import FOLLOW, LEAD, CacheCore
 
+pytestmark = pytest.mark.slow  # minutes of processor, and the same on every Python
+
 STALE = Freshness(ttl=10, stale_while_revalidate=5)
 ON_ERROR = Freshness(ttl=10, stale_if_error=5)
 BOTH = pytest.mark.parametrize("inline", [False, True], ids=["tasks", "threads"])

@@ -13,6 +13,8 @@ from samovar.cluster.requests import CALL, NODE, PAUSE
 from samovar.cluster.tier import Tier
 from tier_scheduler import LEASE_S, TTL_S, Broken, Maker, Process, World, explore
 
+pytestmark = pytest.mark.slow  # minutes of processor, and the same on every Python
+
 ANN, BEN = b"a" * 16, b"b" * 16
 
 
