@@ -341,12 +341,12 @@ def test_invalidation_while_waiting_for_the_lease_counts(pair):
 
 def test_counts_are_told_by_name(pair):
     cache, _ = pair
-    for number, name in enumerate(("early", "queued", "refused", "shared"), 1):
+    for number, name in enumerate(("early", "queued", "refused", "shared", "rescued"), 1):
         cache._tally(name, number)
     stats = cache.stats()
-    assert (stats.early, stats.queued, stats.refused, stats.shared) == (1, 2, 3, 4)
+    assert (stats.early, stats.queued, stats.refused, stats.shared, stats.rescued) == (1, 2, 3, 4, 5)
     for wrong in ("hits", 7, None):
-        with pytest.raises(ValueError, match="early, queued, refused and shared"):
+        with pytest.raises(ValueError, match="early, queued, refused, shared and rescued"):
             cache._tally(wrong, 1)
     with pytest.raises(TypeError):
         cache._tally("early", "many")
