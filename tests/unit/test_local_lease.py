@@ -497,6 +497,19 @@ def test_file_that_is_none_of_ours_is_removed(handover, content):
     assert not os.path.exists(path)
 
 
+@pytest.mark.parametrize("want", [errno.EMFILE, errno.ENFILE, errno.ENOMEM])
+def test_result_that_this_process_cannot_open_stays_for_others(handover, monkeypatch, want):
+    handover.offer(NAME, Offer("value", 900.0, 0.0))
+
+    def refuse(*args):
+        raise OSError(want, os.strerror(want))
+
+    with monkeypatch.context() as poor:
+        poor.setattr(handover.directory, "open", refuse)
+        assert handover.look(NAME, 0.0) == (NOTHING, None)
+    assert handover.look(NAME, 0.0)[1].value == "value"
+
+
 def test_file_cut_off_anywhere_is_damage(handover):
     handover.offer(NAME, Offer("value", 900.0, 0.0))
     path = the_file(handover)

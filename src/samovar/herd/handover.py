@@ -14,6 +14,7 @@ were not there.
 """
 
 import contextlib
+import errno
 import hashlib
 import math
 import os
@@ -38,6 +39,7 @@ _RESULT, _PART = ".result", ".part"
 _WORDS = tuple(field.name for field in fields(Freshness))
 _HEAVIEST = 2**32 - 1
 _PART_LIVES_S = 60.0  # what a killed process left half-written
+_OUR_OWN = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EINTR)  # what says nothing about the file
 _SLACK = 1.5  # seconds by which a file system's clock may lag behind
 
 FOUND, NOTHING, DAMAGED = range(3)  # what looking came to
@@ -112,7 +114,9 @@ class Handover:
             fd = self.directory.open(file, os.O_RDONLY)
         except FileNotFoundError:
             return NOTHING, None
-        except OSError:  # a link, no regular file, somebody else's, unreadable
+        except OSError as error:  # a link, no regular file, somebody else's, unreadable
+            if error.errno in _OUR_OWN:
+                return NOTHING, None
             self.directory.remove(file)
             return DAMAGED, None
         try:
