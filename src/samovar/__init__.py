@@ -39,6 +39,13 @@ Level 4, one works, the crowd waits:
     trace_keys          the most asked keys of a trace or an access log
     Warmed              what warming came to
 
+Level 5, answers made ahead of time:
+
+    precompute          results that are built before anybody asks, and built again in the background
+    PrecomputeStatus, KeyStatus
+                        how old they are, what failed, what waits
+    NotBuilt            a result that could not be built, and whose last good one is too old
+
 And words for all:
 
     Freshness           how long a result is good, when it is renewed, when it may be served stale
@@ -48,12 +55,13 @@ And words for all:
 
 import os as _os
 from functools import _CacheInfo
+from importlib import import_module as _import_module
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 
 from . import _core
 from ._base.clock import ManualClock
 from ._base.counters import Stats
-from ._base.errors import LoadTimeout, OriginBusy, SamovarError, SnapshotError
+from ._base.errors import LoadTimeout, NotBuilt, OriginBusy, SamovarError, SnapshotError
 from ._base.freshness import Freshness
 from ._version import __version__
 from .app import Cache, LoadContext, cached
@@ -72,6 +80,8 @@ from .memo.options import unhashable as _unhashable
 
 if _TYPE_CHECKING:
     from .cluster import AsyncCluster, Cluster, ClusterStats, HotKeys, LocalNode, MemcachedNode, RedisNode
+    from .edge.precompute import precompute
+    from .edge.results import KeyStatus, PrecomputeStatus
 
 __all__ = [
     "AsyncCluster",
@@ -84,13 +94,16 @@ __all__ = [
     "Freshness",
     "HashRing",
     "HotKeys",
+    "KeyStatus",
     "LoadContext",
     "LoadTimeout",
     "LocalNode",
     "ManualClock",
     "MemcachedNode",
+    "NotBuilt",
     "OriginBudget",
     "OriginBusy",
+    "PrecomputeStatus",
     "RedisNode",
     "Replayed",
     "RingDiff",
@@ -109,6 +122,7 @@ __all__ = [
     "load_hot_set",
     "lru_cache",
     "memoize",
+    "precompute",
     "replay",
     "save_hot_set",
     "trace_keys",
@@ -123,13 +137,17 @@ if hasattr(_os, "register_at_fork"):
     _os.register_at_fork(after_in_child=_core._forked)
 
 
-_LATER = ("AsyncCluster", "Cluster", "ClusterStats", "HotKeys", "LocalNode", "MemcachedNode", "RedisNode")  # when first named
+_LATER = {  # imported when first named, from where
+    **dict.fromkeys(("AsyncCluster", "Cluster", "ClusterStats", "HotKeys", "LocalNode", "MemcachedNode", "RedisNode"),
+                    "cluster"),
+    "precompute": "edge.precompute",
+    **dict.fromkeys(("KeyStatus", "PrecomputeStatus"), "edge.results"),
+}
 
 
 def __getattr__(name: str) -> object:
-    if name not in _LATER:
+    room = _LATER.get(name)
+    if room is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from . import cluster
-
-    found = globals()[name] = getattr(cluster, name)
+    found = globals()[name] = getattr(_import_module(f".{room}", __name__), name)
     return found

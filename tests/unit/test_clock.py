@@ -5,8 +5,8 @@ from datetime import timedelta
 
 import pytest
 
-from samovar._base.clock import ManualClock
-from support import together
+from samovar._base.clock import ManualClock, longest_wait
+from support import collect, together
 
 
 def test_manual_clock_stands_until_it_is_told():
@@ -57,6 +57,27 @@ def test_manual_clock_loses_no_step_in_threads():
 
     together(*[walk] * 4)
     assert clock() == 4000.0
+
+
+def test_manual_clock_wakes_who_waits_for_it_as_long_as_he_lives():
+    class Listener:
+        def wake(self):
+            heard.append(clock())
+
+    heard, clock = [], ManualClock()
+    listener = Listener()
+    assert longest_wait(clock, listener) is None  # he may sleep until he is woken
+    clock.advance(5)
+    del listener
+    collect()
+    clock.advance(5)
+    assert heard == [5.0]
+
+
+def test_other_clocks_wake_nobody_and_are_looked_at_again():
+    listener = object()
+    assert longest_wait(None, listener) == 3600.0  # the machine's: the moment can be reckoned
+    assert longest_wait(lambda: 0.0, listener) == 1.0
 
 
 def test_manual_clock_shows_itself():

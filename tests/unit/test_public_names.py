@@ -11,7 +11,8 @@ NAMES = ["lru_cache", "cache", "memoize", "cached_method", "Cache", "cached", "F
          "Stats", "LoadTimeout", "SamovarError", "SnapshotError", "SingleFlight", "FlightCounts", "FileLease",
          "OriginBudget", "OriginBusy", "BudgetStats", "warm", "awarm", "hot_set",
          "save_hot_set", "load_hot_set", "trace_keys", "Warmed", "HashRing", "RingDiff", "RingLoad",
-         "Cluster", "AsyncCluster", "ClusterStats", "HotKeys", "RedisNode", "MemcachedNode", "LocalNode"]
+         "Cluster", "AsyncCluster", "ClusterStats", "HotKeys", "RedisNode", "MemcachedNode", "LocalNode",
+         "precompute", "PrecomputeStatus", "KeyStatus", "NotBuilt"]
 
 
 def test_package_names_what_it_offers():

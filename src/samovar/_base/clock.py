@@ -7,6 +7,9 @@ and the stopwatch (for what a load costs). `ManualClock` takes the place of a ca
 import os
 import threading
 import time
+import weakref
+from collections.abc import Callable
+from typing import Protocol
 
 from .freshness import Duration, seconds
 
@@ -26,6 +29,7 @@ def pause(seconds: float) -> None:
     time.sleep(seconds)
 
 
+_LONGEST_S, _UNKNOWN_S = 3600.0, 1.0  # nobody can say how fast somebody else's clock goes
 _era: str | None = None
 
 
@@ -41,6 +45,13 @@ def era() -> str:
         except (OSError, ValueError):
             _era = ""
     return _era
+
+
+class Listener(Protocol):
+    """Somebody who waits for a moment of a clock."""
+
+    def wake(self) -> None:
+        """The clock was moved."""
 
 
 class ManualClock:
@@ -61,11 +72,12 @@ class ManualClock:
     (300.0, False)
     """
 
-    __slots__ = ("__weakref__", "_lock", "_now")
+    __slots__ = ("__weakref__", "_listeners", "_lock", "_now")
 
     def __init__(self, start: Duration = 0.0) -> None:
         self._lock = threading.Lock()
         self._now = seconds(start, "ManualClock: start")
+        self._listeners: weakref.WeakSet[Listener] = weakref.WeakSet()
 
     def __call__(self) -> float:
         return self._now
@@ -81,7 +93,24 @@ class ManualClock:
             raise ValueError(f"ManualClock: by must be finite, not {by!r}")
         with self._lock:
             self._now += step
-            return self._now
+            now, listeners = self._now, list(self._listeners)
+        for listener in listeners:
+            listener.wake()
+        return now
+
+    def _tell(self, listener: Listener) -> None:
+        """Wake this listener, as long as it lives, whenever the clock is moved."""
+        with self._lock:
+            self._listeners.add(listener)
 
     def __repr__(self) -> str:
         return f"ManualClock({self._now!r})"
+
+
+def longest_wait(clock: "Callable[[], float] | None", listener: Listener) -> float | None:
+    """For how many seconds at most who waits for a moment of this clock may sleep, until he looks at it again; None: until
+    he is woken, which a ManualClock does. None for a clock is the machine's."""
+    if isinstance(clock, ManualClock):
+        clock._tell(listener)
+        return None
+    return _LONGEST_S if clock is None else _UNKNOWN_S

@@ -34,7 +34,12 @@ class Offer:
 
 
 class Turn(Protocol):
-    """What a load holds while it runs; all of it works whether the lease was had or not, and never raises OSError."""
+    """What a load holds while it runs; all of it works whether the lease was had or not, and never raises OSError.
+
+    is_elsewhere: whether somebody else holds one of the names.
+    """
+
+    is_elsewhere: bool
 
     def look(self, name: bytes, *, since: float = -math.inf, once: bool = False) -> Offer | None:
         """What somebody handed over under this name, from a load that began after `since`. once: nothing that this

@@ -32,6 +32,21 @@ def _busy(message: str, retry_after: float, waited: bool) -> OriginBusy:
     return OriginBusy(message, retry_after, waited=waited)
 
 
+class NotBuilt(SamovarError, RuntimeError):
+    """A precomputed result cannot be served: building it failed (`__cause__` says how), and there is no last good one, or it
+    is too old.
+
+    failures: builds that failed in a row. retry_after: seconds after which it is tried again; 0: now.
+    """
+
+    def __init__(self, message: str, failures: int = 1, retry_after: float = 0.0) -> None:
+        super().__init__(message)
+        self.failures, self.retry_after = failures, retry_after
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return NotBuilt, (self.args[0], self.failures, self.retry_after)
+
+
 class SnapshotError(SamovarError, ValueError):
     """A snapshot cannot be written, or a file is damaged or is not a snapshot; the cache is as it was before."""
 

@@ -163,11 +163,16 @@ def get_or_set(core: Any, key: Hashable, factory: Factory, *, fresh: Freshness |
 
 
 def refresh(core: Any, key: Hashable, factory: Factory, *, fresh: Freshness | None = None,
-            tags: tuple[str, ...] | None = None, weight: int | None = None) -> Any:
-    """Load whatever is stored, and return the new value; when the factory raises, what is stored stays."""
+            tags: tuple[str, ...] | None = None, weight: int | None = None, since: float = -math.inf) -> Any:
+    """Load whatever is stored, and return the new value; when the factory raises, what is stored stays.
+
+    since: where the store has a lease, what another process began to load after this moment of the stopwatch is as good;
+    left out, what it begins from now on.
+    """
     check_factory("refresh", factory, awaits=False)
     maker = Single("refresh", factory)
     ask = ask_blocking(core, fresh=fresh, tags=tags, weight=weight, with_stale=False)
+    ask.since = since
     driver = Blocking(ask, maker)
     return _conclude(driver, key, drive(anew(ask, key), driver.perform))
 
@@ -340,11 +345,12 @@ async def aget_or_set(core: Any, key: Hashable, factory: Factory, *, fresh: Fres
 
 
 async def arefresh(core: Any, key: Hashable, factory: Factory, *, fresh: Freshness | None = None,
-                   tags: tuple[str, ...] | None = None, weight: int | None = None) -> Any:
+                   tags: tuple[str, ...] | None = None, weight: int | None = None, since: float = -math.inf) -> Any:
     """refresh for a coroutine."""
     awaits = check_factory("arefresh", factory, awaits=True)
     maker = Single("arefresh", factory)
     ask = ask_async(core, awaits, fresh=fresh, tags=tags, weight=weight, with_stale=False)
+    ask.since = since
     driver = Awaiting(ask, maker, awaits)
     return await _aconclude(driver, key, await adrive(anew(ask, key), driver.perform))
 

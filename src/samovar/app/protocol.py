@@ -186,7 +186,7 @@ def one(ask: Ask, key: Hashable) -> Generator[Request, Any, Verdict]:
 
 def anew(ask: Ask, key: Hashable) -> Generator[Request, Any, Verdict]:
     """A refresh: load whatever is stored."""
-    if ask.leasing is not None:
+    if ask.leasing is not None and ask.since == -math.inf:
         ask.since = stopwatch()
     while True:
         load = lead(ask, key)

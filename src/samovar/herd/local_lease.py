@@ -245,6 +245,7 @@ class FileLease:
                     sleep_s, is_first = min(2 * sleep_s, _LONGEST_S), False
                 self._count(taken=bool(is_had), given_up=is_had is False)
                 turn.is_whole &= bool(is_had)
+                turn.is_elsewhere |= is_had is False
         except BaseException:  # interrupted, cancelled or thrown away while it waited
             turn.end()
             raise
@@ -321,12 +322,12 @@ class FileLease:
 class Held:
     """A turn: the names that a load, or a block, holds. True when it holds all that it asked for."""
 
-    __slots__ = ("__weakref__", "_ended", "_lease", "_token", "fork", "is_whole", "numbers")
+    __slots__ = ("__weakref__", "_ended", "_lease", "_token", "fork", "is_elsewhere", "is_whole", "numbers")
 
     def __init__(self, lease: FileLease) -> None:
         self._lease, self.fork = lease, lease._fork
         self.numbers: dict[int, LockFile] = {}
-        self.is_whole = True
+        self.is_whole, self.is_elsewhere = True, False
         self._ended = False
         self._token: Any = None
 

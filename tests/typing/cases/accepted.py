@@ -10,8 +10,9 @@ from collections.abc import Hashable
 from typing import Any, Generic, TypeVar, assert_type
 
 from samovar import (
-    BudgetStats, Cache, FlightCounts, Freshness, LoadContext, ManualClock, OriginBudget, OriginBusy, Replayed, SingleFlight,
-    Stats, Warmed, cache, cached, cached_method, hot_set, lru_cache, memoize, replay, trace_keys, warm,
+    AsyncCluster, BudgetStats, Cache, FlightCounts, Freshness, LoadContext, LocalNode, ManualClock, OriginBudget, OriginBusy,
+    PrecomputeStatus, Replayed, SingleFlight, Stats, Warmed, cache, cached, cached_method, hot_set, lru_cache, memoize,
+    precompute, replay, trace_keys, warm,
 )
 
 T = TypeVar("T")
@@ -315,3 +316,32 @@ assert_type(bounded_cups(3), str)
 async def main_budget() -> None:
     async with budget.slot():
         assert_type(await budget.arun(lambda: whole_async("a")), int)
+
+
+@precompute(keys=["a", "b"], every="1m", fresh=Freshness(ttl="5m"), tags="pages")
+def ahead(name: str) -> int: return len(name)
+
+
+@precompute(keys=lambda: [1, 2], store=Cache(), name="ahead", tags=lambda key: [f"page:{key}"])
+async def ahead_async(number: int) -> str: return str(number)
+
+
+@precompute(keys=[1], store=AsyncCluster([LocalNode()]), name="ahead")
+def ahead_far(number: int) -> str: return str(number)
+
+
+assert_type(ahead("a"), int)
+assert_type(ahead.touch("a"), bool)
+assert_type(ahead.stop(drain=False, timeout="1s"), bool)
+assert_type(ahead.status(), PrecomputeStatus)
+assert_type(ahead.status().keys["a"].age, float | None)
+with ahead as running:
+    assert_type(running("a"), int)
+
+
+async def main_ahead() -> None:
+    async with ahead_async:
+        assert_type(await ahead_async(1), str)
+        assert_type(await ahead_async.wait(1), bool)
+    assert_type(await ahead_far(1), str)
+    assert_type(await ahead_far.delete(1), bool)

@@ -1,5 +1,5 @@
 """Mistakes that both checkers must find: each carries the complaint, and an unused complaint is an error."""
-from samovar import Cache, OriginBudget, SingleFlight, cached, cached_method, lru_cache, memoize
+from samovar import Cache, OriginBudget, SingleFlight, cached, cached_method, lru_cache, memoize, precompute
 
 
 @lru_cache
@@ -82,3 +82,12 @@ budget = OriginBudget("8")  # type: ignore[arg-type]  # pyright: ignore[reportAr
 OriginBudget()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
 Cache(budget=8)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 budget.run(3)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+@precompute(keys=["a"])
+def ahead(name: str) -> int: return len(name)
+
+
+ahead(3)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+ahead.touch(3)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+ahead("a", "b")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
