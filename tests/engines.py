@@ -57,16 +57,19 @@ class Engine:
 
     def answers(self):
         try:
-            with socket.create_connection(("127.0.0.1", self.port), 1) as plug:
+            with self.plug() as plug:
                 plug.settimeout(1)
                 plug.sendall(self.hello[0])
                 return plug.recv(64).startswith(self.hello[1])
         except OSError:
             return False
 
+    def plug(self, port=None):
+        return socket.create_connection(("127.0.0.1", port or self.port), LIMIT)
+
     def say(self, payload, ends, *, port=None):
         """Send raw bytes; what comes until it ends so."""
-        with socket.create_connection(("127.0.0.1", port or self.port), LIMIT) as plug:
+        with self.plug(port) as plug:
             plug.settimeout(LIMIT)
             plug.sendall(payload)
             got = b""
@@ -100,8 +103,10 @@ class Engine:
 class RedisServer(Engine):
     hello = b"PING\r\n", (b"+PONG", b"-NOAUTH")
 
+    program = "redis-server"
+
     def __init__(self, *options):
-        path = program("redis-server")
+        path = program(self.program)
         super().__init__(lambda self: [
             path, "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no",
             "--unixsocket", f"{self.folder}/redis.sock", "--dir", self.folder, *options])

@@ -109,12 +109,14 @@ static PyMethodDef front_methods[] = {
      "get($self, key, default=None)\n--\n\n"
      "The value of a key, fresh or stale as the rules let it be; `default` when there is none."},
     {"get_or_set", VERB(front_get_or_set), METH_FASTCALL | METH_KEYWORDS,
-     "get_or_set($self, key, factory, *, ttl=None, fresh=None, tags=None)\n--\n\n"
+     "get_or_set($self, key, factory, *, ttl=None, fresh=None, tags=None, soft_timeout=None, hard_timeout=None)\n--\n\n"
      "The value of a key, or what the factory returns: called by one of all tasks, threads and processes that ask now.\n\n"
      "factory: called without arguments, or with a LoadContext if it requires one argument. What it raises is raised,\n"
      "unless an old value is kept within stale_if_error; with a budget, OriginBusy when there was no place.\n"
      "ttl, fresh, tags: how the result is kept; the factory's own word counts more. Raises TypeError for a value that\n"
-     "the codec cannot carry."},
+     "the codec cannot carry.\n"
+     "soft_timeout: when the load takes longer and an old value is kept, that is served, and the load goes on.\n"
+     "hard_timeout: the caller gets LoadTimeout, and the load goes on for the others. Both are durations."},
     {"_place_near", VERB(front_place), METH_FASTCALL, NULL},
     {NULL, NULL, 0, NULL},
 };

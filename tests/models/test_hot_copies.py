@@ -12,8 +12,8 @@ HOW = HotKeys(replicas=2)
 
 
 class World:
-    def __init__(self, stage, verb):
-        self.stage, self.verb = stage, verb
+    def __init__(self, stage, verb, batch):
+        self.stage, self.verb, self.batch = stage, verb, batch
         nodes = [LocalNode("a"), LocalNode("b")]
         owner = Cluster(nodes, vnodes=4).node_of("hot")
         nodes.sort(key=lambda node: node.name == owner)  # the owner is told last where nodes are told in turn
@@ -29,7 +29,7 @@ class World:
 
     def read(self):
         self.stage.step()
-        self.reader.get("hot")
+        self.reader.get_many(["hot"]) if self.batch else self.reader.get("hot")
 
     def change(self):
         self.stage.step()
@@ -46,12 +46,12 @@ class World:
             assert found == (2 if self.verb == "set" else None), f"a reader gets {found}"
 
 
-def explore(verb):
+def explore(verb, batch=False):
     """Play every schedule; how many there were."""
     choices, played = [], 0
     while True:
         stage = Stage(choices)
-        world = World(stage, verb)
+        world = World(stage, verb, batch)
         stage.actor("reader", world.read)
         stage.actor("writer", world.change)
         stage.play()
@@ -68,9 +68,10 @@ def explore(verb):
         choices = [at for at, _ in made[:-1]] + [made[-1][0] + 1]
 
 
-@pytest.mark.parametrize("verb", ["delete", "set", "tags", "clear"])
-def test_copy_of_what_was_changed_is_read_by_nobody_in_any_interleaving(verb):
-    assert explore(verb) >= 100
+@pytest.mark.parametrize("verb, batch", [("delete", False), ("set", False), ("tags", False), ("clear", False),
+                                         ("delete", True), pytest.param("tags", True, marks=pytest.mark.slow)])
+def test_copy_of_what_was_changed_is_read_by_nobody_in_any_interleaving(verb, batch):
+    assert explore(verb, batch) >= 100
 
 
 def test_copies_told_before_their_owner_are_caught(monkeypatch):

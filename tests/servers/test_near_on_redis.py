@@ -1,5 +1,6 @@
 """Near caches kept honest over a real Redis: by its pub/sub while it is heard, by silence while it is not."""
 
+import asyncio
 import contextlib
 import os
 import signal
@@ -8,11 +9,16 @@ import sys
 import threading
 
 import pytest
+import redis
+import redis.asyncio
 
 from engines import RedisServer
 from samovar import Cache
+from samovar._base.clock import stopwatch
 from samovar.cluster import AsyncCluster, Cluster, LocalNode, MemcachedNode, RedisNode
 from support import LIMIT, until
+
+SLACK_S = 1.0  # for a machine that is busy
 
 # Another process, with a near cache of its own: it answers lines. A key: what it reads. "-key": it deletes. "?": whether
 # its near cache may answer.
@@ -161,6 +167,59 @@ def test_near_cache_falls_silent_when_the_bus_dies_and_is_flushed_when_it_is_bac
     until(lambda: here.get("tea") == 3)
 
 
+@pytest.fixture
+def two_redises():
+    """Two that may be killed; the bus of a ring of both begins at the first."""
+    servers = [RedisServer(), RedisServer()]
+    yield servers
+    for server in servers:
+        server.end()
+
+
+@pytest.mark.parametrize("fault", ["SIGKILL", "SIGSTOP"])
+def test_near_cache_moves_to_the_other_node_of_the_bus_and_serves_nothing_stale(fault, two_redises, clusters):
+    """A writer counts up and deletes; readers in another cluster never see what was deleted more than a second before, while
+    the node of the bus dies and comes back, and the near cache answers again without it."""
+    nodes = {"a": two_redises[0].url, "b": two_redises[1].url}
+    here, writer = (clusters(*(RedisNode(url, name=name) for name, url in nodes.items())) for _ in range(2))
+    truth, told, wrong, over = [0], [(0, 0.0)], [], threading.Event()
+
+    def read():
+        while not over.is_set():
+            least = next(number for number, since in reversed(told) if since < stopwatch() - 1.0)
+            value = here.get_or_set("n", lambda: truth[0])
+            if value < least:
+                wrong.append((value, least))
+
+    def write():
+        truth[0] += 1
+        writer.delete("n")
+        told.append((truth[0], stopwatch()))
+
+    readers = [threading.Thread(target=read) for _ in range(2)]
+    for reader in readers:
+        reader.start()
+    try:
+        for server, name in ((two_redises[0], "a"), (two_redises[1], "b")):
+            until(lambda name=name: write() or here._bus._on is not None and here._bus._on.name == name
+                  and here.stats().hears)
+            fell, begun = here._keeper.flushes, stopwatch()
+            server.stop(signal.SIGKILL) if fault == "SIGKILL" else server.process.send_signal(signal.SIGSTOP)
+            until(lambda fell=fell: write() or here._keeper.flushes > fell)
+            assert stopwatch() - begun < 1.0 + SLACK_S
+            until(lambda name=name: write() or here.stats().hears)  # by the other one: this one is away
+            assert here._bus._on.name != name
+            until(lambda: write() or here.get("n") is None and here.get_or_set("n", lambda: truth[0]) and "n" in here.near)
+            server.start(server.port) if fault == "SIGKILL" else server.process.send_signal(signal.SIGCONT)
+            until(lambda name=name: write() or writer.stats().nodes[name][0] == "up"
+                  and not any(carrier.owed for carrier in writer._bus.carriers))
+    finally:
+        over.set()
+        for reader in readers:
+            reader.join(LIMIT)
+    assert not wrong and truth[0] > 20
+
+
 def test_notice_missed_while_the_bus_was_away_leaves_nothing_stale(own_redis, proxied, clusters):
     """The reader is cut off from the bus alone, and goes on reading the shared tier; a writer changes what it has near."""
     proxy = proxied(own_redis.port)
@@ -277,8 +336,6 @@ def test_child_of_a_fork_begins_with_an_empty_near_cache_and_hears_for_itself(re
 
 
 def test_asyncio_face_tells_and_hears(redis_server, clusters):
-    import asyncio
-
     here = clusters(RedisNode(redis_server.url))
 
     async def main():
@@ -302,22 +359,52 @@ def test_asyncio_face_tells_and_hears(redis_server, clusters):
     asyncio.run(main())
 
 
+ASYNCIO_CLIENTS = {
+    "port": lambda server, kind: kind(port=server.port),
+    "socket": lambda server, kind: kind(unix_socket_path=f"{server.folder}/redis.sock"),
+    "pool": lambda server, kind: kind.from_url(server.url, socket_timeout=2, max_connections=50),
+}
+
+
+@pytest.mark.parametrize("make", ASYNCIO_CLIENTS)
+def test_near_cache_in_asyncio_needs_no_blocking_client(make, redis_server, clusters):
+    """The threads of the bus have a client of their own, made from the settings of the one for asyncio."""
+    here = clusters(RedisNode(redis_server.url, name="bus"))
+
+    async def main():
+        client = ASYNCIO_CLIENTS[make](redis_server, redis.asyncio.Redis)
+        async with AsyncCluster([RedisNode(client, name="bus")], near=Cache(100)) as there:
+            await there.get("x")
+            await asyncio.to_thread(until, lambda: there.stats().hears)
+            fill(here)
+            while "tea" not in there.near:  # the notice of the set may still be on its way
+                assert await there.get("tea") == 1
+            here.delete("tea")
+            await asyncio.to_thread(until, lambda: "tea" not in there.near)
+            fill(here)
+            await there.delete("tea")
+            await asyncio.to_thread(until, lambda: "tea" not in here.near)
+        await client.aclose()
+
+    asyncio.run(main())
+
+
+class OddConnection(redis.asyncio.Connection):
+    """Of a kind that nobody knows here."""
+
+
 def test_bus_that_no_thread_can_hear_is_refused_for_a_near_cache_and_told_in_asyncio(redis_server, clusters):
-    import asyncio
-
-    from redis.asyncio import Redis
-
     here = clusters(RedisNode(redis_server.url, name="bus"))
     fill(here)
 
     async def main():
-        client = Redis(port=redis_server.port)
-        node = RedisNode(client, name="bus")
+        pool = redis.asyncio.ConnectionPool(OddConnection, port=redis_server.port)
+        node = RedisNode(redis.asyncio.Redis(connection_pool=pool), name="bus")
         with pytest.raises(ValueError, match="blocking client"):
             AsyncCluster([node], near=Cache(100))
         async with AsyncCluster([node]) as there:
             await there.delete("tea")
-        await client.aclose()
+        await pool.aclose()
 
     asyncio.run(main())
     until(lambda: "tea" not in here.near)

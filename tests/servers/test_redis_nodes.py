@@ -8,18 +8,17 @@ import threading
 import pytest
 import redis
 import redis.asyncio
-import redis.cluster
 
 from engines import RedisServer, free_port, program
 from samovar._base.errors import MissingExtra
 from samovar.cluster.drive import arun, run
 from samovar.cluster.node import (
-    FENCED, HIT, LEASED, LOST, MISS, NOTHING, OK, UNAVAILABLE, YOURS, Fault,
+    FENCED, HIT, LEASED, MISS, NOTHING, OK, UNAVAILABLE, YOURS, Fault,
 )
 from samovar.cluster.push import Message
 from samovar.cluster.redis import RedisNode
 from samovar.cluster.resp import Refused
-from support import LIMIT, until
+from support import LIMIT
 
 LONG = 60_000
 OWNER = b"o" * 16
@@ -361,60 +360,6 @@ def test_subscription_to_nobody_is_a_fault():
     assert asyncio.run(heard.aopen()).reason == "refused"
     with pytest.raises(ValueError, match="channels must be one name or more"):
         RedisNode("redis://h").subscribe([])
-
-
-# ------------------------------------------------------------------ Redis Cluster
-
-@pytest.fixture(scope="module")
-def three_masters():
-    servers = [RedisServer("--cluster-enabled", "yes", "--cluster-node-timeout", "2000") for _ in range(3)]
-    for at, server in enumerate(servers):
-        first, last = at * 16384 // 3, (at + 1) * 16384 // 3 - 1
-        server.do("CLUSTER", "ADDSLOTSRANGE", first, last)
-        server.do("CLUSTER", "SET-CONFIG-EPOCH", at + 1)
-        server.do("CLUSTER", "MEET", "127.0.0.1", servers[0].port)
-    until(lambda: all(b"cluster_state:ok" in server.do("CLUSTER", "INFO") for server in servers))
-    yield servers
-    for server in servers:
-        server.end()
-
-
-@pytest.mark.slow
-def test_redis_cluster_keeps_the_contract_by_its_client(three_masters):
-    client = redis.cluster.RedisCluster(host="127.0.0.1", port=three_masters[0].port)
-    node = RedisNode(client, name="three")
-    keys = [f"k{number}" for number in range(60)]
-    assert run(node.read(keys)) == (OK, [NOTHING] * 60)
-    status, answers = run(node.lease_many(keys, LONG))
-    assert {answer[0] for answer in answers} == {YOURS}
-    assert run(node.lease("k1", LONG)) == (LEASED, None)
-    tokens = [token for _, token in answers]
-    assert run(node.delete(keys[:2])) == (OK, 2)
-    filled = run(node.fill_many([(key, token, key.encode(), LONG) for key, token in zip(keys, tokens)]))
-    assert filled == (OK, [(LOST, None)] * 2 + [(OK, None)] * 58)
-    assert [one.body for one in run(node.read(keys))[1][2:]] == [key.encode() for key in keys[2:]]
-    assert run(node.put_many([(key, b"1", LONG) for key in keys])) == (OK, [(OK, None)] * 60)
-    assert run(node.begin_write(keys, OWNER, LONG)) == (OK, None)
-    assert {one.kind for one in run(node.read(keys))[1]} == {FENCED}
-    assert run(node.end_write(keys, OWNER)) == (OK, None)
-    status, numbers = run(node.versions(keys))
-    assert len(set(numbers)) == 60 and run(node.versions(keys)) == (OK, numbers)
-    assert run(node.bump(keys[:3])) == (OK, [number + 1 for number in numbers[:3]])
-    status, (epoch, name) = run(node.epoch("n"))
-    assert run(node.epoch("n")) == (OK, (epoch, name)) and name.count("+") == 2
-    assert run(node.probe()) == (OK, True)
-    assert run(node.publish("c", b"")) == (OK, 0)
-    client.close()
-
-    async def story():
-        async with redis.asyncio.RedisCluster(host="127.0.0.1", port=three_masters[0].port) as aclient:
-            node = RedisNode(aclient, name="three")
-            assert await arun(node.put_many([(key, key.encode(), LONG) for key in keys])) == (OK, [(OK, None)] * 60)
-            assert [one.body for one in (await arun(node.read(keys)))[1]] == [key.encode() for key in keys]
-            assert await arun(node.delete(keys)) == (OK, 60)
-            assert (await arun(node.epoch("n"))) == (OK, (epoch, name))
-
-    asyncio.run(story())
 
 
 def test_pool_serves_threads_and_keeps_what_it_needs(redis_server, node):

@@ -9,6 +9,7 @@ from samovar.cluster.drive import run
 from samovar.cluster.hearing import AWAY, BEAT_S, LISTENING, SILENT_S, STANDS, Hearing
 from samovar.cluster.near import Near
 from samovar.cluster.node import UNAVAILABLE, Fault
+from samovar.cluster.requests import ALL
 from support import until
 
 ME, OTHER = b"m" * 16, b"o" * 16
@@ -291,16 +292,22 @@ def iter_answer(answer):
 
 
 def drain(bus, steps):
-    for _, (_, verb, args) in steps:
-        raise AssertionError((verb, args))
+    """Take steps that ask nobody."""
+    try:
+        request, about = next(steps)
+        while True:
+            assert (request, about) == (ALL, [])
+            request, about = steps.send([])
+    except StopIteration:
+        pass
 
 
 def test_what_cannot_be_told_is_told_later():
     node = Deaf()
-    bus = Bus(node, "local", "c", None)
+    bus = Bus([(node, "local", True)], "c", None)
     heard = node.subscribe(["c"])
     heard.open()
-    drain(bus, bus.tell(False, keys=["tea"]))
+    drain(bus, bus.tell(lambda name: False, keys=["tea"]))
     until(lambda: bus.untold == 1)
     node.is_deaf = False
     assert notices.read(heard.get(20).payload) == (bus.sender, notices.KEYS, ["tea"])
@@ -309,11 +316,11 @@ def test_what_cannot_be_told_is_told_later():
 
 def test_too_much_that_cannot_be_told_becomes_everything():
     node = Deaf()
-    bus = Bus(node, "local", "c", None)
+    bus = Bus([(node, "local", True)], "c", None)
     heard = node.subscribe(["c"])
     heard.open()
     for key in range(MOST_OWED + 1):
-        drain(bus, bus.tell(False, keys=[key]))
+        drain(bus, bus.tell(lambda name: False, keys=[key]))
     node.is_deaf = False
     until(lambda: notices.read(heard.get(20).payload).kind == notices.ALL)
     bus.stop()
@@ -338,12 +345,74 @@ def test_bus_must_be_a_node_that_can_push():
         Cluster([LocalNode()], bus="redis://localhost")
 
 
-def test_bus_is_the_first_node_that_can_push_or_the_one_that_is_given():
-    nodes = {"c": LocalNode("c"), "b": RedisNode("redis://127.0.0.1:1"), "a": MemcachedNode("127.0.0.1:1")}
-    assert Cluster(nodes)._bus.name == "b"
-    assert Cluster(nodes, bus=nodes["c"])._bus.name == "c"
-    assert Cluster(nodes, bus=LocalNode())._bus.name == BUS
+def carriers(cluster):
+    return [carrier.name for carrier in cluster._bus.carriers]
+
+
+def test_bus_is_the_first_two_nodes_that_can_push_or_those_that_are_given():
+    nodes = {"c": LocalNode("c"), "b": RedisNode("redis://127.0.0.1:1"), "a": MemcachedNode("127.0.0.1:1"),
+             "d": LocalNode("d")}
+    assert carriers(Cluster(nodes)) == ["b", "c"]
+    assert carriers(Cluster(nodes, bus=nodes["c"])) == ["c"]
+    assert carriers(Cluster(nodes, bus=[nodes["d"], nodes["b"]])) == ["d", "b"]
+    assert carriers(Cluster(nodes, bus=LocalNode())) == [f"{BUS} 0"]
+    assert carriers(Cluster(nodes, bus=[nodes["b"], LocalNode()])) == ["b", f"{BUS} 1"]
     assert Cluster(nodes, bus=False)._bus is None
+
+
+# ------------------------------------------------------------------ a bus of two nodes
+
+class Hung(LocalNode):
+    """Passes nothing on, for a while, and lets nobody listen."""
+
+    is_hung = False
+
+    def publish(self, channel, payload):
+        if self.is_hung:
+            return iter_answer((UNAVAILABLE, Fault("timeout")))
+        return super().publish(channel, payload)
+
+    def subscribe(self, channels):
+        heard = super().subscribe(channels)
+        opened, get = heard.open, heard.get
+        heard.open = lambda: Fault("timeout") if self.is_hung else opened()
+        heard.get = lambda timeout_s: get(timeout_s) if not self.is_hung else Fault("reset")
+        return heard
+
+
+def test_bus_moves_to_its_other_node_and_everything_told_meanwhile_is_heard():
+    nodes = [Hung("a"), Hung("b"), LocalNode("c")]
+    with Cluster(nodes, near=Cache(100)) as one, Cluster(nodes, near=Cache(100)) as other:
+        one.get("x"), other.get("x")
+        until(lambda: one.stats().hears and other.stats().hears)
+        for node in (nodes[0], nodes[1], nodes[0]):
+            assert other._bus._on.node is node
+            flushes = other._keeper.flushes
+            one.set("tea", 1)
+            until(lambda: other.get("tea") == 1 and "tea" in other.near)
+            node.is_hung = True
+            until(lambda: other._keeper.flushes >= flushes + 2 and other.stats().hears)  # it fell, and it stands
+            assert "tea" not in other.near and other._bus._on.node is not node
+            until(lambda: other.get("tea") == 1 and "tea" in other.near)
+            one.set("tea", 2)
+            until(lambda: other.get("tea") == 2 and "tea" in other.near)
+            node.is_hung = False
+            until(lambda: not any(carrier.owed for carrier in one._bus.carriers))
+
+
+def test_process_that_hears_the_other_node_is_told_too():
+    """One cannot listen on the first node, which is well: it misses nothing on the second."""
+    first, second = Hung("a"), LocalNode("b")
+    alias = Hung("a")
+    alias.is_hung = True  # the first node, as the process that is cut off from it sees it
+    with Cluster([first, second], near=Cache(100)) as one, (
+            Cluster({"a": alias, "b": second}, near=Cache(100), bus=[alias, second])) as cut_off:
+        one.get("x"), cut_off.get("x")
+        until(lambda: one.stats().hears and cut_off.stats().hears)
+        assert one._bus._on.name == "a" and cut_off._bus._on.name == "b"
+        cut_off.near.set("tea", 1)
+        one.delete("tea")
+        until(lambda: "tea" not in cut_off.near)
 
 
 # ------------------------------------------------------------------ two clusters, one local node

@@ -99,7 +99,8 @@ def test_subclass_may_override_what_the_native_face_calls(cluster):
 
 def test_face_tells_its_signature_and_its_words():
     assert list(inspect.signature(Cluster.get).parameters) == ["self", "key", "default"]
-    assert list(inspect.signature(Cluster.get_or_set).parameters) == ["self", "key", "factory", "ttl", "fresh", "tags"]
+    assert list(inspect.signature(Cluster.get_or_set).parameters) == [
+        "self", "key", "factory", "ttl", "fresh", "tags", "soft_timeout", "hard_timeout"]
     assert Cluster.get.__doc__ and AsyncCluster.get_or_set.__doc__
 
 

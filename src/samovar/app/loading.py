@@ -43,7 +43,7 @@ from .tenure import Tenure
 from .working import compute, work
 
 
-def _limits(who: str, soft: Duration | None, hard: Duration | None) -> dict[str, float | None]:
+def limits(who: str, soft: Duration | None, hard: Duration | None) -> dict[str, float | None]:
     return {"soft_s": _limit(soft, f"{who}: soft_timeout"), "hard_s": _limit(hard, f"{who}: hard_timeout")}
 
 
@@ -157,7 +157,7 @@ def get_or_set(core: Any, key: Hashable, factory: Factory, *, fresh: Freshness |
     check_factory("get_or_set", factory, awaits=False)
     maker = Single("get_or_set", factory)
     ask = ask_blocking(core, fresh=fresh, tags=tags, weight=weight, gap=gap_of(fresh), with_stale=with_stale,
-                       **_limits("get_or_set", soft_timeout, hard_timeout))
+                       **limits("get_or_set", soft_timeout, hard_timeout))
     driver = Blocking(ask, maker)
     return _conclude(driver, key, drive(one(ask, key), driver.perform))
 
@@ -201,8 +201,12 @@ def get_or_set_many(core: Any, keys: Iterable[Hashable], factory: Factory, *, fr
     this, unless every key has an old value within stale_if_error.
     """
     check_factory("get_or_set_many", factory, awaits=False)
-    maker = Batch("get_or_set_many", factory)
     ask = ask_blocking(core, fresh=fresh, tags=tags, weight=weight, gap=gap_of(fresh))
+    return make_many(ask, keys, Batch("get_or_set_many", factory), default)
+
+
+def make_many(ask: Ask, keys: Iterable[Hashable], maker: Maker, default: Any) -> dict[Any, Any]:
+    """The values of all keys, those that nobody has by this maker."""
     driver = Blocking(ask, maker)
     answers, verdict = drive(many(ask, keys), driver.perform)
     if verdict is not None and verdict[0] == ALONE:
@@ -339,7 +343,7 @@ async def aget_or_set(core: Any, key: Hashable, factory: Factory, *, fresh: Fres
     awaits = check_factory("aget_or_set", factory, awaits=True)
     maker = Single("aget_or_set", factory)
     ask = ask_async(core, awaits, fresh=fresh, tags=tags, weight=weight, gap=gap_of(fresh), with_stale=with_stale,
-                    **_limits("aget_or_set", soft_timeout, hard_timeout))
+                    **limits("aget_or_set", soft_timeout, hard_timeout))
     driver = Awaiting(ask, maker, awaits)
     return await _aconclude(driver, key, await adrive(one(ask, key), driver.perform))
 
@@ -369,8 +373,12 @@ async def aget_or_set_many(core: Any, keys: Iterable[Hashable], factory: Factory
                            default: Any = MISSING) -> dict[Any, Any]:
     """get_or_set_many for a coroutine. Its load goes on when its caller is cancelled, for it serves many keys."""
     awaits = check_factory("aget_or_set_many", factory, awaits=True)
-    maker = Batch("aget_or_set_many", factory)
     ask = ask_async(core, awaits, fresh=fresh, tags=tags, weight=weight, gap=gap_of(fresh))
+    return await amake_many(ask, keys, Batch("aget_or_set_many", factory), default, awaits)
+
+
+async def amake_many(ask: Ask, keys: Iterable[Hashable], maker: Maker, default: Any, awaits: bool) -> dict[Any, Any]:
+    """make_many for a coroutine."""
     driver = Awaiting(ask, maker, awaits)
     answers, verdict = await adrive(many(ask, keys), driver.perform)
     if verdict is not None and verdict[0] == ALONE:

@@ -12,18 +12,18 @@ from .ring import HashRing, RingDiff, RingLoad
 if TYPE_CHECKING:
     from .cluster import Cluster
     from .cluster_async import AsyncCluster
-    from .face import ClusterStats
     from .hot import HotKeys
     from .local import LocalNode
     from .memcached import MemcachedNode
     from .redis import RedisNode
+    from .report import ClusterStats
 
 __all__ = [
     "AsyncCluster", "Cluster", "ClusterStats", "HashRing", "HotKeys", "LocalNode", "MemcachedNode", "RedisNode",
     "RingDiff", "RingLoad",
 ]
 
-_ROOMS = {"AsyncCluster": "cluster_async", "Cluster": "cluster", "ClusterStats": "face", "HotKeys": "hot",
+_ROOMS = {"AsyncCluster": "cluster_async", "Cluster": "cluster", "ClusterStats": "report", "HotKeys": "hot",
           "LocalNode": "local", "MemcachedNode": "memcached", "RedisNode": "redis"}
 
 

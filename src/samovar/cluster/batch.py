@@ -3,7 +3,8 @@
 Who is led here is loaded before anybody else is waited for, so that two callers never wait for each other's keys.
 """
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from .._base.missing import MISSING
@@ -26,15 +27,17 @@ from .cell import (
     is_early,
     pause,
 )
-from .node import FENCED, HIT, LEASED, MISS, UNAVAILABLE, YOURS, Found
+from .node import FENCED, HIT, LEASED, MISS, OK, UNAVAILABLE, YOURS, Found
 from .requests import ALL, PAUSE, SPAWN, Request, Steps
 from .store import Store, Words
 
 _Led = tuple[Asked, Right, Seen]
 
 
-def look_many(store: Store, asks: Sequence[Asked]) -> Generator[Request, Any, list[Seen]]:
-    """`look` for many keys: one round trip for each node, at once, and one more when there are tags."""
+def look_many(store: Store, asks: Sequence[Asked],
+              places: Mapping[int, str] = MappingProxyType({})) -> Generator[Request, Any, list[Seen]]:
+    """`look` for many keys: one round trip for each node, at once, and one more when there are tags. places: where those
+    with these numbers are looked for first (cluster/hot.py)."""
     tier = store.tier
     found: dict[int, tuple[str, Found]] = {}
     tried: list[str] = []
@@ -42,8 +45,11 @@ def look_many(store: Store, asks: Sequence[Asked]) -> Generator[Request, Any, li
     while left:
         homes: dict[str, list[int]] = {}
         for at in left:
-            if (node := tier.home(asks[at].owners, tried)) is not None:
-                homes.setdefault(node, []).append(at)
+            place = places.get(at)
+            if place is None or place in tried:
+                place = tier.home(asks[at].owners, tried)
+            if place is not None:
+                homes.setdefault(place, []).append(at)
         if not homes:
             break
         answers = yield ALL, [(node, "read", ([asks[at].wire for at in on],)) for node, on in homes.items()]
@@ -87,9 +93,9 @@ def get_many(store: Store, keys: Sequence[Any], plain: Callable[[Any], Asked]) -
     got: dict[Any, Any] = {}
     found: dict[int, tuple[str, Found]] = {}
     asks: list[Asked] = []
-    if not tier.is_quiet:
+    if not tier.is_quiet or store.look_many is not None:
         asks = [plain(key) for key in keys]
-        seen = yield from look_many(store, asks)
+        seen = yield from seen_many(store, asks)
     else:
         homes: dict[str, tuple[list[Any], list[str]]] = {}
         for key in keys:
@@ -118,12 +124,25 @@ def get_many(store: Store, keys: Sequence[Any], plain: Callable[[Any], Asked]) -
         if lost:
             seen += yield from look_many(store, lost)
             asks += lost
-    for asked, one in zip(asks, seen, strict=True):
-        if one.entry is not None and one.serves(asked.swr):
-            got[asked.key] = store.take(one.entry, one.age_s).value
-        else:
-            store.counts.add("misses")
+    got.update({key: one.value for key, one in _taken(store, asks, seen).items()})
     return got
+
+
+def read_many(store: Store, asks: Sequence[Asked]) -> Generator[Request, Any, dict[Any, Got]]:
+    """`get_many`, with how long each is good, and under which tags: for who keeps it."""
+    return _taken(store, asks, (yield from seen_many(store, asks)))
+
+
+def _taken(store: Store, asks: Sequence[Asked], seen: Sequence[Seen]) -> dict[Any, Got]:
+    got = {asked.key: store.take(one.entry, one.age_s) for asked, one in zip(asks, seen, strict=True)
+           if one.entry is not None and one.serves(asked.swr)}
+    store.counts.add("misses", len(asks) - len(got))
+    return got
+
+
+def seen_many(store: Store, asks: Sequence[Asked]) -> Generator[Request, Any, list[Seen]]:
+    """`look_many` for somebody who only reads: hot keys on any node that has a copy."""
+    return look_many(store, asks) if store.look_many is None else store.look_many(store, asks)
 
 
 # ------------------------------------------------------------------ loading
@@ -132,9 +151,10 @@ def load_many(store: Store, asks: Sequence[Asked]) -> Generator[Request, Any, di
     """The values of these keys, each as `cell.load` has them; those that the factory left out are missing. All of them
     have the same maker, whose factory is called once with the keys that this caller leads."""
     got: dict[Any, Got] = {}
-    started, left = store.stopwatch(), list(asks)
+    started, left, look = store.stopwatch(), list(asks), seen_many
     while left:
-        seen = yield from look_many(store, left)
+        seen = yield from look(store, left)
+        look = look_many
         unserved: list[tuple[Asked, Seen]] = []
         due: list[tuple[Asked, Seen]] = []
         for asked, one in zip(left, seen, strict=True):
@@ -223,10 +243,13 @@ def _lead_many(store: Store, led: Sequence[_Led], *, behind: bool = False) -> Ge
                 raise
             return {asked.key: store.take(seen.entry, seen.age_s) for asked, _, seen in led if seen.entry is not None}
         items: dict[str, list[tuple[Right, tuple[Any, ...]]]] = {}
+        kept: dict[Right, Words] = {}
         for (asked, right, _), made in zip(led, loads, strict=True):
-            item = _item(store, asked, right, made, before, epochs[right.node])
+            words = store.lifetime(asked.fresh, made.value, asked.tags)
+            item = _item(store, asked, right, made, words, before, epochs[right.node])
             if item is not None:
                 items.setdefault(right.node, []).append((right, item))
+                kept[right] = words
         answers = yield ALL, [(node, "fill_many", ([item for _, item in on],)) for node, on in items.items()]
         for (node, on), answer in zip(items.items(), answers, strict=True):
             if tier.is_lost(node, answer):
@@ -235,8 +258,14 @@ def _lead_many(store: Store, led: Sequence[_Led], *, behind: bool = False) -> Ge
                 store.filled(one[0])
                 if not (one[0] is UNAVAILABLE and tier.is_lost(node, one)):
                     del left[right]
-        return {asked.key: Got(made.value) for (asked, _, _), made in zip(led, loads, strict=True)
-                if not store.is_nothing(made)}
+                if one[0] is not OK:
+                    del kept[right]
+        pairs = [[pair for tag in words.tags for pair in before[tag]] for words in kept.values()]
+        valid = (yield from tagging.are_valid(tier, pairs)) if any(pairs) else [True] * len(pairs)
+        good = {right: words for (right, words), is_valid in zip(kept.items(), valid, strict=True) if is_valid}
+        return {asked.key: Got(made.value) if right not in good else
+                Got(made.value, good[right].soft_s, good[right].tags, True)
+                for (asked, right, _), made in zip(led, loads, strict=True) if not store.is_nothing(made)}
     except GeneratorExit:  # the loop that drove this is gone: the leases end by themselves
         left = {}
         raise
@@ -245,12 +274,11 @@ def _lead_many(store: Store, led: Sequence[_Led], *, behind: bool = False) -> Ge
             yield from _let_go_many(store, left)
 
 
-def _item(store: Store, asked: Asked, right: Right, made: Load, before: dict[str, list[tagging.Pair]],
+def _item(store: Store, asked: Asked, right: Right, made: Load, words: Words, before: dict[str, list[tagging.Pair]],
           epoch: int) -> tuple[Any, ...] | None:
     """What fills a cell; None for what cannot be kept."""
     if store.is_nothing(made):
         return None
-    words: Words = store.lifetime(asked.fresh, made.value, asked.tags)
     sealed = None
     if all(before[tag] for tag in asked.tags):
         pairs = [pair for tag in asked.tags for pair in before[tag]]
@@ -265,6 +293,11 @@ def _let_go_many(store: Store, left: dict[Right, Asked]) -> Steps:
     answers = yield ALL, [(right.node, "release", (asked.wire, right.token)) for right, asked in left.items()]
     for right, answer in zip(left, answers, strict=True):
         store.tier.is_lost(right.node, answer)
+
+
+def compute_many(store: Store, asks: Sequence[Asked]) -> Generator[Request, Any, dict[Any, Got]]:
+    """Load what nobody else may be waited for, and store nothing: a factory asks for what it is making itself."""
+    return (yield from _compute_many(store, [(asked, Seen(NOWHERE)) for asked in asks]))
 
 
 def _compute_many(store: Store, alone: Sequence[tuple[Asked, Seen]]) -> Generator[Request, Any, dict[Any, Got]]:

@@ -9,15 +9,17 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from .._base.errors import LoadTimeout
 from .._base.freshness import Duration, Freshness
 from .._base.missing import MISSING
 from .._core import adopted
-from ..app import options, warming
+from ..app import loading, options, warming
 from ..app.loads import Progress
 from . import batch, cell, changes
 from .asked import Asked
 from .driving import Blocking
-from .face import NONE, Face, Tags, completed
+from .face import LEFT_OUT, NONE, Face, Tags, completed
+from .patience import Patience
 from .prober import Prober
 
 
@@ -34,8 +36,9 @@ class Cluster(Face):
     nodes: `RedisNode`, `MemcachedNode`, `LocalNode` objects; or {name: node}.
     near: a `Cache` in front, of this cluster's alone: kept honest by messages of a node that can push, or by its own ttl
         where none can. While the messages are not heard it is empty.
-    bus: a `RedisNode` that carries the messages; None: the first node, by name, that can; False: none does. It must be
-        the same in all processes, those without a near cache too.
+    bus: a `RedisNode` that carries the messages, or several, of which one that is heard is enough; None: the first two
+        nodes, by name, that can; False: none does. They must be the same, in the same order, in all processes, those
+        without a near cache too.
     hot: `HotKeys`: read hot keys on several nodes, or True for its defaults. The same in all processes.
     ttl, fresh: how long entries are good, as for `Cache`; without `tti`.
     loader: called with a key, for `get_or_load`, `refresh` and `warm`.
@@ -75,6 +78,8 @@ class Cluster(Face):
         """Stop looking after the nodes, and give up their connections. The cluster must not be used again."""
         self._end()
         self._silence()
+        if self._bus is not None:
+            self._bus.close()
         for node in self._nodes.values():
             node.close()
 
@@ -102,7 +107,10 @@ class Cluster(Face):
             value = self._keep(context, self._run(cell.get(self._store, asked)))
             return NONE if value is MISSING else value
 
-        value = self._flights.get_or_set(self._name_of(asked), read)
+        try:
+            value = self._flights.get_or_set(self._name_of(asked), read)
+        except Exception:  # a load that this joined failed: that is the affair of those who load
+            return (self._run(cell.get(self._store, asked))).value
         return MISSING if value is NONE else value
 
     def _item(self, key: Hashable) -> Any:
@@ -124,25 +132,44 @@ class Cluster(Face):
         found = self._near_many(keys)
         left = [key for key, value in found.items() if value is MISSING]
         if left:
-            found.update(self._run(batch.get_many(self._store, left, self._plain)))
+            found.update(self._read_many(left))
         return {key: value for key, value in found.items() if value is not MISSING}
+
+    def _read_many(self, keys: list[Any]) -> dict[Any, Any]:
+        """What the shared tier has of these keys; the near cache's flights keep out what is invalidated meanwhile."""
+        if self._near is None:
+            return self._run(batch.get_many(self._store, keys, self._plain))  # type: ignore[no-any-return]
+        asks = {key: self._plain(key) for key in keys}
+        ask, crowd = self._crowd("get_many", lambda left: self._run(
+            batch.read_many(self._store, [asks[key] for key in left])))
+        try:
+            got = loading.make_many(ask, keys, crowd, NONE)
+        except Exception:  # a load that this joined failed: that is the affair of those who load
+            return self._run(batch.get_many(self._store, keys, self._plain))  # type: ignore[no-any-return]
+        return {key: MISSING if value is NONE else value for key, value in got.items()}
 
     # ---------------------------------------------------------------- loading
 
     def _get_or_set(self, key: Hashable, factory: Callable[..., Any], *, ttl: Duration | None = None,
-                    fresh: Freshness | None = None, tags: Tags = None) -> Any:
+                    fresh: Freshness | None = None, tags: Tags = None, soft_timeout: Duration | None = None,
+                    hard_timeout: Duration | None = None) -> Any:
         """`get_or_set`, where the near cache has nothing."""
         asked = self._asked("get_or_set", key, ttl, fresh, tags, factory)
+        patience = self._patience(asked, soft_timeout, hard_timeout)
         if self._near is None:
             seen = self._run(cell.read(self._store, asked))
             if seen.kind == cell.FRESH:
                 if asked.gap and cell.is_early(asked, seen):
                     self._run(cell.renew(self._store, asked, seen))
                 return self._store.take(seen.entry, seen.age_s).value
-            return self._fly(asked, seen if seen.entry is None else None)
-        return self._fly(asked, None)
+            if patience is not None:
+                patience.saw(seen)
+            return self._fly(asked, seen if seen.entry is None else None, patience)
+        if patience is not None and patience.wants_old:
+            patience.saw(self._run(cell.look(self._store, asked)))
+        return self._fly(asked, None, patience)
 
-    def _fly(self, asked: Asked, seen: Any) -> Any:
+    def _fly(self, asked: Asked, seen: Any, patience: Patience | None = None) -> Any:
         """Load as one of this process's crowd. Who joined a flight takes what it brings only if that cannot be older than
         what another process invalidated before: otherwise it looks itself."""
         started, depth, mine = self._store.stopwatch(), self._depth(), False
@@ -156,7 +183,17 @@ class Cluster(Face):
 
         while True:
             name = self._name_of(asked)
-            got = self._flights.refresh(name, load) if asked.anew else self._flights.get_or_set(name, load)
+            try:
+                got = (self._flights.refresh(name, load) if asked.anew else
+                       self._flights.get_or_set(name, load) if patience is None else
+                       self._flights.get_or_set(name, load, hard_timeout=patience.left_s()))
+            except LoadTimeout as error:
+                if patience is None:
+                    raise
+                late = patience.late(error)
+                if late is None:
+                    continue
+                return late.value
             if got is NONE:  # it was a flight of `get`, which found nothing
                 continue
             if self._near is not None:
@@ -175,8 +212,26 @@ class Cluster(Face):
         found = self._near_many(keys)
         asks = self._asks("get_or_set_many", [key for key, value in found.items() if value is MISSING], factory, ttl,
                           fresh, tags)
-        got = self._run(batch.load_many(self._store, asks)) if asks else {}
-        return completed(found, got, default)
+        if asks:
+            found.update(self._load_many(asks))
+        return completed(found, default)
+
+    def _load_many(self, asks: list[Asked]) -> dict[Any, Any]:
+        if self._near is None:
+            got = self._run(batch.load_many(self._store, asks))
+            return {key: one.value for key, one in got.items()}
+        by_key, depth, found = {asked.key: asked for asked in asks}, self._depth(), {}
+
+        def read(keys: list[Any]) -> Any:
+            load = batch.compute_many if self._depth() == depth else batch.load_many  # as in `_fly`
+            return self._run(load(self._store, [by_key[key] for key in keys]))
+
+        left = list(by_key)
+        while left:
+            ask, crowd = self._crowd("get_or_set_many", read)
+            found.update(loading.make_many(ask, left, crowd, LEFT_OUT))
+            left = [key for key in left if found[key] is NONE]  # it was a flight of `get`, which found nothing
+        return {key: MISSING if value is LEFT_OUT else value for key, value in found.items()}
 
     def get_or_load(self, key: Hashable, **how: Any) -> Any:
         """`get_or_set` with the cluster's own loader."""
@@ -215,6 +270,19 @@ class Cluster(Face):
         taken."""
         pairs = dict(options.pairs("set_many", entries))
         return self._put_many([(self._asked("set_many", key, ttl, fresh, tags), value) for key, value in pairs.items()])
+
+    def update(self, entries: Any = (), /, **named: Any) -> None:
+        """Store the values of a mapping, or of pairs, and those that are named, as dict does."""
+        self.set_many([*options.pairs("update", entries), *named.items()])
+
+    def setdefault(self, key: Hashable, default: Any = None) -> Any:
+        """The value of a key; when there is none, `default` is stored, unless somebody else is quicker, and returned."""
+        while True:
+            value = self.get(key, MISSING)
+            if value is not MISSING:
+                return value
+            if self.add(key, default) or self.peek(key, MISSING) is MISSING:
+                return default  # stored, or no node takes it
 
     def _put_many(self, items: list[tuple[Asked, Any]]) -> int:
         taken: list[bool] = self._changed([asked for asked, _ in items], changes.put_many(self._store, items))

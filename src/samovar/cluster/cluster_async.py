@@ -8,15 +8,17 @@ from collections.abc import AsyncIterator, Callable, Hashable, Iterable, Sequenc
 from contextlib import asynccontextmanager
 from typing import Any
 
+from .._base.errors import LoadTimeout
 from .._base.freshness import Duration, Freshness
 from .._base.missing import MISSING
 from .._core import adopted
-from ..app import options, warming
+from ..app import loading, options, warming
 from ..app.loads import Progress
 from . import batch, cell, changes
 from .asked import Asked
 from .driving import Awaiting
-from .face import NONE, Face, Tags, completed
+from .face import LEFT_OUT, NONE, Face, Tags, completed
+from .patience import Patience
 from .prober import Prober
 
 
@@ -59,6 +61,8 @@ class AsyncCluster(Face):
         """Stop looking after the nodes, and give up this event loop's connections. The cluster must not be used again."""
         self._end()
         self._silence()
+        if self._bus is not None:
+            self._bus.close()
         for node in self._nodes.values():
             await node.aclose()
 
@@ -85,7 +89,10 @@ class AsyncCluster(Face):
             value = self._keep(context, await self._run(cell.get(self._store, asked)))
             return NONE if value is MISSING else value
 
-        value = await self._flights.aget_or_set(self._name_of(asked), read)
+        try:
+            value = await self._flights.aget_or_set(self._name_of(asked), read)
+        except Exception:  # a load that this joined failed: that is the affair of those who load
+            return (await self._run(cell.get(self._store, asked))).value
         return MISSING if value is NONE else value
 
     async def peek(self, key: Hashable, default: Any = None) -> Any:
@@ -98,25 +105,44 @@ class AsyncCluster(Face):
         found = self._near_many(keys)
         left = [key for key, value in found.items() if value is MISSING]
         if left:
-            found.update(await self._run(batch.get_many(self._store, left, self._plain)))
+            found.update(await self._read_many(left))
         return {key: value for key, value in found.items() if value is not MISSING}
+
+    async def _read_many(self, keys: list[Any]) -> dict[Any, Any]:
+        """What the shared tier has of these keys; the near cache's flights keep out what is invalidated meanwhile."""
+        if self._near is None:
+            return await self._run(batch.get_many(self._store, keys, self._plain))  # type: ignore[no-any-return]
+        asks = {key: self._plain(key) for key in keys}
+        ask, crowd = self._crowd("get_many", lambda left: self._run(
+            batch.read_many(self._store, [asks[key] for key in left])))
+        try:
+            got = await loading.amake_many(ask, keys, crowd, NONE, True)
+        except Exception:  # a load that this joined failed: that is the affair of those who load
+            return await self._run(batch.get_many(self._store, keys, self._plain))  # type: ignore[no-any-return]
+        return {key: MISSING if value is NONE else value for key, value in got.items()}
 
     # ---------------------------------------------------------------- loading
 
     async def _get_or_set(self, key: Hashable, factory: Callable[..., Any], *, ttl: Duration | None = None,
-                          fresh: Freshness | None = None, tags: Tags = None) -> Any:
+                          fresh: Freshness | None = None, tags: Tags = None, soft_timeout: Duration | None = None,
+                          hard_timeout: Duration | None = None) -> Any:
         """`get_or_set`, where the near cache has nothing."""
         asked = self._asked("get_or_set", key, ttl, fresh, tags, factory)
+        patience = self._patience(asked, soft_timeout, hard_timeout)
         if self._near is None:
             seen = await self._run(cell.read(self._store, asked))
             if seen.kind == cell.FRESH:
                 if asked.gap and cell.is_early(asked, seen):
                     await self._run(cell.renew(self._store, asked, seen))
                 return self._store.take(seen.entry, seen.age_s).value
-            return await self._fly(asked, seen if seen.entry is None else None)
-        return await self._fly(asked, None)
+            if patience is not None:
+                patience.saw(seen)
+            return await self._fly(asked, seen if seen.entry is None else None, patience)
+        if patience is not None and patience.wants_old:
+            patience.saw(await self._run(cell.look(self._store, asked)))
+        return await self._fly(asked, None, patience)
 
-    async def _fly(self, asked: Asked, seen: Any) -> Any:
+    async def _fly(self, asked: Asked, seen: Any, patience: Patience | None = None) -> Any:
         """Load as one of this process's crowd; see `Cluster._fly`."""
         started, depth, mine = self._store.stopwatch(), self._depth(), False
 
@@ -129,7 +155,17 @@ class AsyncCluster(Face):
 
         while True:
             name = self._name_of(asked)
-            got = await (self._flights.arefresh(name, load) if asked.anew else self._flights.aget_or_set(name, load))
+            try:
+                got = await (self._flights.arefresh(name, load) if asked.anew else
+                             self._flights.aget_or_set(name, load) if patience is None else
+                             self._flights.aget_or_set(name, load, hard_timeout=patience.left_s()))
+            except LoadTimeout as error:
+                if patience is None:
+                    raise
+                late = patience.late(error)
+                if late is None:
+                    continue
+                return late.value
             if got is NONE:  # it was a flight of `get`, which found nothing
                 continue
             if self._near is not None:
@@ -145,8 +181,26 @@ class AsyncCluster(Face):
         found = self._near_many(keys)
         asks = self._asks("get_or_set_many", [key for key, value in found.items() if value is MISSING], factory, ttl,
                           fresh, tags)
-        got = (await self._run(batch.load_many(self._store, asks))) if asks else {}
-        return completed(found, got, default)
+        if asks:
+            found.update(await self._load_many(asks))
+        return completed(found, default)
+
+    async def _load_many(self, asks: list[Asked]) -> dict[Any, Any]:
+        if self._near is None:
+            got = await self._run(batch.load_many(self._store, asks))
+            return {key: one.value for key, one in got.items()}
+        by_key, depth, found = {asked.key: asked for asked in asks}, self._depth(), {}
+
+        def read(keys: list[Any]) -> Any:
+            load = batch.compute_many if self._depth() == depth else batch.load_many  # as in `_fly`
+            return self._run(load(self._store, [by_key[key] for key in keys]))
+
+        left = list(by_key)
+        while left:
+            ask, crowd = self._crowd("get_or_set_many", read)
+            found.update(await loading.amake_many(ask, left, crowd, LEFT_OUT, True))
+            left = [key for key in left if found[key] is NONE]  # it was a flight of `get`, which found nothing
+        return {key: MISSING if value is LEFT_OUT else value for key, value in found.items()}
 
     async def get_or_load(self, key: Hashable, **how: Any) -> Any:
         """`get_or_set` with the cluster's own loader."""
@@ -167,6 +221,14 @@ class AsyncCluster(Face):
         fill = self._filler("warm", loader, how)
         return await warming.adrive(self, keys, fill, concurrency=concurrency, progress=progress, rate=rate)
 
+    # What is awaited of a `Cache` has an "a" before its name, as its others block; here all are awaited.
+
+    async def aget_or_set(self, key: Hashable, factory: Callable[..., Any], **how: Any) -> Any:
+        """`get_or_set`, as a `Cache` calls it."""
+        return await self.get_or_set(key, factory, **how)
+
+    aget_or_load, aget_or_set_many, arefresh, awarm = get_or_load, get_or_set_many, refresh, warm
+
     # ---------------------------------------------------------------- changing
 
     async def set(self, key: Hashable, value: Any, *, ttl: Duration | None = None, fresh: Freshness | None = None,
@@ -180,6 +242,19 @@ class AsyncCluster(Face):
         pairs = dict(options.pairs("set_many", entries))
         return await self._put_many([(self._asked("set_many", key, ttl, fresh, tags), value)
                                      for key, value in pairs.items()])
+
+    async def update(self, entries: Any = (), /, **named: Any) -> None:
+        """Store the values of a mapping, or of pairs, and those that are named, as dict does."""
+        await self.set_many([*options.pairs("update", entries), *named.items()])
+
+    async def setdefault(self, key: Hashable, default: Any = None) -> Any:
+        """The value of a key; when there is none, `default` is stored, unless somebody else is quicker, and returned."""
+        while True:
+            value = await self.get(key, MISSING)
+            if value is not MISSING:
+                return value
+            if await self.add(key, default) or await self.peek(key, MISSING) is MISSING:
+                return default  # stored, or no node takes it
 
     async def _put_many(self, items: list[tuple[Asked, Any]]) -> int:
         taken: list[bool] = await self._changed([asked for asked, _ in items], changes.put_many(self._store, items))

@@ -6,8 +6,7 @@ flight of a crowd in this process. Without a near cache the flights run over one
 
 import math
 import random
-from collections.abc import Callable, Hashable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -17,8 +16,8 @@ from .._base.contracts import Gate, check_gate
 from .._base.freshness import Duration, Freshness, seconds
 from .._base.missing import MISSING
 from .._core import FrontCore, inside
-from ..app import Cache, options, warming
-from ..app.factory import Batch, Single, check_factory
+from ..app import Cache, loading, options, warming
+from ..app.factory import Batch, Kept, Single, check_factory
 from . import changes
 from .asked import Asked, Got
 from .bus import wired
@@ -26,6 +25,8 @@ from .codec import Codec, KeyMaker, Msgpack
 from .envelope import Sealer
 from .hot import HotKeys, Spread
 from .node import Node, new_owner
+from .patience import Patience
+from .report import ClusterStats, report
 from .requests import Steps
 from .ring import HashRing
 from .store import Store
@@ -33,40 +34,7 @@ from .tier import Tier
 
 Tags = str | Iterable[str] | None
 NONE = object()  # what a near cache's flight brings that found nothing: nobody keeps it
-
-
-@dataclass(frozen=True, slots=True)
-class ClusterStats:
-    """What this process saw of the shared tier.
-
-    hits, stale_hits, misses: questions that the near cache did not answer. loads: calls of a factory; failures: those
-    that raised; load_mean_s: seconds that one took. waited: questions that waited for another process's load. early:
-    renewals begun before expiry. filled: values stored by loads; fenced: values not stored because an invalidation
-    overtook them; unstored: values that found no node, were too large, or that nobody wanted kept. damaged: bodies that
-    could not be opened. refused: loads that got no place at the origin.
-    nodes: {name: (state, reason, how often it went down)}; states are "up", "down", "full" and "unknown".
-    near: the near cache's own `Stats`, or None; hears: whether it may answer, which it may not while the bus is not heard.
-    hot: how many keys are hot just now; spread: reads that a copy answered.
-    """
-
-    hits: int
-    stale_hits: int
-    misses: int
-    loads: int
-    failures: int
-    waited: int
-    early: int
-    filled: int
-    fenced: int
-    unstored: int
-    damaged: int
-    refused: int
-    load_mean_s: float
-    nodes: Mapping[str, tuple[str, str, int]] = field(default_factory=dict)
-    near: Any = None
-    hears: bool = False
-    hot: int = 0
-    spread: int = 0
+LEFT_OUT = object()  # what stands for a key that a factory of many left out
 
 
 class Maker(Single):
@@ -75,6 +43,20 @@ class Maker(Single):
     def __init__(self, who: str, factory: Callable[..., Any], *, awaits: bool) -> None:
         self.awaits = check_factory(who, factory, awaits=awaits)
         super().__init__(who, factory)
+
+
+class Crowd(Kept):
+    """What the shared tier says of many keys, in the words of app/factory.py: each is kept near for as long as it may be.
+    read: called with keys; {key: Got}. keep: tells a load's context how long, and returns the value."""
+
+    def __init__(self, who: str, read: Callable[[list[Any]], Any], keep: Callable[[Any, Got], Any]) -> None:
+        self.who, self.factory, self._keep = who, read, keep
+
+    def begin(self, loads: Sequence[Any]) -> Any:
+        return self.factory([load.key for load in loads])
+
+    def values(self, loads: Sequence[Any], result: Any) -> list[Any]:
+        return [self._keep(load.context, result[load.key]) if load.key in result else MISSING for load in loads]
 
 
 class Makers(Batch):
@@ -136,14 +118,15 @@ class Face(FrontCore):
                     replicas=1 if spread is None else spread.replicas)
         self._store = Store(tier, Sealer(Msgpack() if codec is None else codec), check_gate(who, budget), stopwatch)
         self._spread = spread
-        self._store.look = None if spread is None else spread.look
+        if spread is not None:
+            self._store.look, self._store.look_many = spread.look, spread.look_many
         self._tier, self._ring, self._chance = tier, ring, chance
         self._near = near
         self._bus, self._keeper = wired(who, named, bus, near, f"{keys.prefix}bus")
         if self._keeper is not None:
             self._place_near(self._keeper.cache, self._is_async)
             self._keeper.hear, tier.moved = tier.hear, self._keeper.flush
-        self._nodes = named if self._bus is None else {**named, self._bus.name: self._bus.node}
+        self._nodes = named if self._bus is None else {**named, **self._bus.nodes}
         self._flights: Cache[Any, Any] = Cache(1) if near is None else near
         self._near_s = math.inf if near is None or near.fresh is None or near.fresh.ttl is None else near.fresh.ttl
         self._begin()
@@ -183,6 +166,11 @@ class Face(FrontCore):
             hears=self._keeper is not None and self._keeper.stands,
         )
 
+    def report(self) -> str:
+        """The answers to its owner's questions, in sentences: which nodes are up, the hit ratio and what it saves, how stale
+        a value can be, what a lost node would send to the origin. It asks no node."""
+        return report(self._name, self._fresh, self.stats(), self._ring)
+
     def node_of(self, key: Hashable) -> str:
         """The name of the node that owns a key."""
         return self._tier.owners(self._tier.wire(key))[0]
@@ -208,6 +196,10 @@ class Face(FrontCore):
             asked.gap = early.gap(asked.fresh.early, 1.0 - self._chance())
         return asked
 
+    def _patience(self, asked: Asked, soft: Duration | None, hard: Duration | None) -> Patience | None:
+        """How long the caller waits; None: for as long as it takes."""
+        return None if soft is None and hard is None else Patience(self._store, asked, soft, hard)
+
     def _plain(self, key: Hashable) -> Asked:
         wire = self._tier.wire(key)
         return Asked(key, wire, self._tier.owners(wire), self._fresh)
@@ -217,17 +209,7 @@ class Face(FrontCore):
             return factory
         if self._loader is None:
             raise TypeError(f"{who}: this cluster has no loader; give a factory, or {self._who}(loader=...)")
-        loader = self._loader
-
-        def load() -> Any:
-            return loader(key)
-
-        if check_factory(who, loader, awaits=self._is_async):
-            async def aload() -> Any:
-                return await loader(key)
-
-            return aload
-        return load
+        return partial(self._loader, key)
 
     def _asks(self, who: str, keys: Iterable[Hashable], factory: Callable[..., Any], ttl: Duration | None,
               fresh: Freshness | None, tags: Tags) -> list[Asked]:
@@ -243,6 +225,14 @@ class Face(FrontCore):
         if self._near is None:
             return dict.fromkeys(keys, MISSING)
         return {key: self._near.get(key, MISSING) for key in dict.fromkeys(keys)}
+
+    def _crowd(self, who: str, read: Callable[[list[Any]], Any]) -> tuple[Any, Crowd]:
+        """For a flight of many keys through the near cache: what the flights are asked, and who makes what is missing.
+        read: called with keys; {key: Got}."""
+        fresh = self._flights.fresh
+        ask = loading.ask_async(self._flights, True, fresh=fresh, gap=loading.gap_of(fresh)) if self._is_async else (
+            loading.ask_blocking(self._flights, fresh=fresh, gap=loading.gap_of(fresh)))
+        return ask, Crowd(who, read, self._keep)
 
     def _name_of(self, asked: Asked) -> Any:
         """What a key is called by the flights of this process. The tier knows 1, 1.0 and True apart, a dict does not."""
@@ -299,22 +289,18 @@ class Face(FrontCore):
 
     def _telling(self, **what: Any) -> Steps:
         """The steps that tell other processes what was changed: `keys`, `tags`, or `epochs`."""
-        bus, keeper = self._bus, self._keeper
-        if bus is not None:
-            is_up = (bus.name not in self._tier.nodes or self._tier.is_up(bus.name)) and (keeper is None or keeper.stands)
-            yield from bus.tell(is_up, **what)
+        if self._bus is not None:
+            tier = self._tier
+            yield from self._bus.tell(lambda name: name not in tier.nodes or tier.is_up(name), **what)
 
 
-def completed(found: dict[Any, Any], got: Mapping[Any, Got], default: Any) -> dict[Any, Any]:
+def completed(found: dict[Any, Any], default: Any) -> dict[Any, Any]:
     """The values of many keys, in their order. KeyError for one that has none, without a default."""
     for key, value in found.items():
         if value is MISSING:
-            if key in got:
-                found[key] = got[key].value
-            elif default is MISSING:
+            if default is MISSING:
                 raise KeyError(key)
-            else:
-                found[key] = default
+            found[key] = default
     return found
 
 

@@ -27,18 +27,19 @@ import math
 import os
 import threading
 import weakref
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from .._base.freshness import Duration, seconds
 from .._core import Sketch
-from . import cell
+from . import batch, cell
 from .asked import Asked
 from .cell import FRESH, INVALID, NOTHING, Seen
 from .node import YOURS
 from .requests import NODE, Request
 from .store import Store
+from .tier import Tier
 
 FREQUENT = 8  # what the sketch has to say of a key before it is counted exactly
 _ENTRIES = 4096  # of the sketch: 32 KiB
@@ -151,7 +152,8 @@ class Heat:
 
 
 class Spread:
-    """Reads of a cluster whose hot keys are spread. `look` takes the place of `cell.look` where somebody reads."""
+    """Reads of a cluster whose hot keys are spread. `look` takes the place of `cell.look` where somebody reads, `look_many`
+    that of `batch.look_many`."""
 
     def __init__(self, how: HotKeys) -> None:
         self.heat = Heat(how)
@@ -162,15 +164,33 @@ class Spread:
     def look(self, store: Store, asked: Asked) -> Generator[Request, Any, Seen]:
         """Read one key: a hot one on any of its nodes."""
         tier = store.tier
-        if not self.heat.read(asked.wire):
-            return (yield from cell.look(store, asked))
-        owner, node = asked.owners[0], asked.owners[int(tier.chance() * tier.replicas) % tier.replicas]
-        if node == owner or not tier.is_up(owner) or not tier.takes_writes(node):
+        node = self._place(tier, asked)
+        if node is None:
             return (yield from cell.look(store, asked))
         answer = yield NODE, (node, "read", ((asked.wire,),))
         if tier.is_lost(node, answer):
             return (yield from cell.look(store, asked))
-        seen = yield from cell.judge(store, asked, node, answer[1][0])
+        return (yield from self._spread(store, asked, node, (yield from cell.judge(store, asked, node, answer[1][0]))))
+
+    def look_many(self, store: Store, asks: Sequence[Asked]) -> Generator[Request, Any, list[Seen]]:
+        """Read many keys, the hot ones of them on any of their nodes: in the same round trip, and one or two more for
+        those of which there is no copy yet."""
+        places = {at: node for at, asked in enumerate(asks) if (node := self._place(store.tier, asked)) is not None}
+        seen = yield from batch.look_many(store, asks, places)
+        for at, node in places.items():
+            if seen[at].node == node:  # else it was lost, and the owner was asked
+                seen[at] = yield from self._spread(store, asks[at], node, seen[at])
+        return seen
+
+    def _place(self, tier: Tier, asked: Asked) -> str | None:
+        """Count a read; where it goes, if not to the owner."""
+        if not self.heat.read(asked.wire):
+            return None
+        owner, node = asked.owners[0], asked.owners[int(tier.chance() * tier.replicas) % tier.replicas]
+        return None if node == owner or not tier.is_up(owner) or not tier.takes_writes(node) else node
+
+    def _spread(self, store: Store, asked: Asked, node: str, seen: Seen) -> Generator[Request, Any, Seen]:
+        """What is answered where a copy's node says this."""
         if seen.kind == FRESH and not cell.is_early(asked, seen):
             self.spread += 1
             return seen

@@ -145,6 +145,10 @@ class Node(ABC):
         """Whether a thread can ask it, and not only a task."""
         return True
 
+    def for_threads(self) -> "Node | None":
+        """This node, or one to the same engine, for threads to ask; None when there is none. Who gets another closes it."""
+        return self if self.blocks else None
+
     # ---------------------------------------------------------------- reading
 
     @abstractmethod

@@ -14,7 +14,7 @@ from typing import Any
 
 from .._base.extras import needed, wanted
 from .._base.freshness import Duration, seconds
-from . import scripts
+from . import clients, scripts
 from .node import (
     FENCED,
     LEASED,
@@ -60,6 +60,7 @@ from .replies import (
 from .resp import ClientLine, Command, Refused, Resp, ThinLine, read_url, run_of
 from .sockets import Line
 
+_MOST_NOTES = 20_000  # that are read: of ours there are no more
 _KEYS_AT_ONCE = 500  # of one script: an engine does nothing else meanwhile
 
 
@@ -91,7 +92,7 @@ class RedisNode(Node):
             if aclient is not None:
                 raise TypeError("RedisNode: aclient goes with a client, and where is a URL")
             target = read_url(where, tls)
-            dialect = Resp(needed("hiredis", "redis", "RedisNode"), target.credentials, target.database)
+            dialect = Resp(needed("hiredis", "redis", "RedisNode"), target.credentials, target.database, max_value)
             self._line = ThinLine(Line(target.address, dialect, timeout_s), dialect)
             self.name = name or target.name
         else:
@@ -110,6 +111,16 @@ class RedisNode(Node):
     @property
     def blocks(self) -> bool:
         return isinstance(self._line, ThinLine) or self._line._client is not None
+
+    def for_threads(self) -> "RedisNode | None":
+        if self.blocks:
+            return self
+        client = clients.for_threads(self._line._aclient)  # type: ignore[union-attr]
+        if client is None:
+            return None
+        made = RedisNode(client, name=self.name, max_value=self._most, set_tells=self._set_tells)
+        made._line.is_ours = True  # type: ignore[union-attr]
+        return made
 
     def perform(self, request: Sequence[Command]) -> Any:
         return self._line.perform(request)
@@ -330,10 +341,10 @@ class RedisNode(Node):
 
     def noted(self, name: str) -> Steps[Answer]:
         check_key(name)
-        replies = yield self, [("LRANGE", name, 0, -1)]
+        replies = yield self, [("LRANGE", name, 0, _MOST_NOTES)]
         if type(replies) is Fault:
             return UNAVAILABLE, replies
-        if type(replies[0]) is list:
+        if type(replies[0]) is list and len(replies[0]) <= _MOST_NOTES:
             return OK, replies[0]
         fault = fault_in(replies[0])
         return (UNAVAILABLE, fault) if fault else (OK, [TOO_MANY])

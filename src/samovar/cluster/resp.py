@@ -12,6 +12,8 @@ from typing import Any, NamedTuple, TypeAlias
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from .._base.extras import needed
+from .._core import Bulks
+from .clients import Runs
 from .node import Fault
 from .sockets import NOT_YET, Address, Line
 
@@ -26,6 +28,11 @@ _REASONS = {
 _CODE = re.compile(rf"(?:^|[ -])({'|'.join(_REASONS)})\b")  # Redis 6 wraps what a script met: "ERR Error running ... -OOM"
 
 
+KEPT = 25  # bytes of a body that is too large: a cell's head, by which it can be replaced (cluster/replies.py)
+LEAST = 1 << 20  # bytes that are always read: what an engine says about itself is no longer
+RESTARTED = Fault("restarted", "another run of the engine is there")
+
+
 class Refused(str):
     """An error reply: its whole text."""
 
@@ -38,11 +45,29 @@ class Refused(str):
         return Fault(reason, f"the engine said {self[:200]!r}")
 
 
-class Resp:
-    """The dialect. credentials: for AUTH, none, the password, or name and password."""
+class Reader:
+    """hiredis's, which never holds a body that is larger than anything of ours: it is cut on the way."""
 
-    def __init__(self, hiredis: Any, credentials: tuple[str, ...], database: int) -> None:
-        self._reader, self._pack = hiredis.Reader, hiredis.pack_command
+    __slots__ = ("_bulks", "_feed", "gets")
+
+    def __init__(self, reader: Any, most: int) -> None:
+        self._bulks, self._feed, self.gets = Bulks(most, KEPT), reader.feed, reader.gets
+
+    def feed(self, chunk: bytes) -> None:
+        """Take in what came."""
+        self._feed(self._bulks.sift(chunk))
+
+    @property
+    def is_cutting(self) -> bool:
+        """Whether more is to come of what was cut, and nobody waits for it."""
+        return self._bulks.is_cutting
+
+
+class Resp:
+    """The dialect. credentials: for AUTH, none, the password, or name and password. most: the largest body that is read."""
+
+    def __init__(self, hiredis: Any, credentials: tuple[str, ...], database: int, most: int) -> None:
+        self._reader, self._pack, self._most = hiredis.Reader, hiredis.pack_command, max(most, LEAST) + KEPT
         commands: list[Command] = [("AUTH", *credentials)] if credentials else []
         if database:
             commands.append(("SELECT", database))
@@ -51,7 +76,7 @@ class Resp:
         self.run = ""  # the engine's, that connections were opened to
 
     def reader(self) -> Any:
-        return self._reader(protocolError=ValueError, replyError=Refused, notEnoughData=NOT_YET)
+        return Reader(self._reader(protocolError=ValueError, replyError=Refused, notEnoughData=NOT_YET), self._most)
 
     def pack(self, commands: Sequence[Command]) -> bytes:
         pack = self._pack
@@ -74,7 +99,7 @@ class Resp:
         run = run_of(said)  # nothing is asked of an engine that may have come back with what it held
         if not self.run:
             self.run = run
-        return None if run == self.run else Fault("restarted", "another run of the engine is there")
+        return None if run == self.run else RESTARTED
 
 
 class ThinLine:
@@ -109,12 +134,26 @@ class ClientLine:
     def __init__(self, client: Any, aclient: Any) -> None:
         self._client, self._aclient = client, aclient
         self._errors = needed("redis.exceptions", "redis", "RedisNode")
+        self._caught = (self._errors.RedisError, self._errors.RedisClusterException, OSError, IndexError, ValueError)
         self.is_many = any(hasattr(one, "get_primaries") for one in (client, aclient))
+        self.is_ours = False
+        self._runs = Runs()  # redis-py connects again without a word
+        for one in (client, aclient):
+            self._runs.watch(one, run_of)
 
     def take_any_run(self) -> None:
-        """Nothing: redis-py connects again without a word."""
+        """The next connection may be to another run of the engine."""
+        self._runs.accepted = ""
 
     def perform(self, commands: Sequence[Command]) -> Any:
+        replies = RESTARTED if self._runs.is_other else self._perform(commands)
+        return RESTARTED if self._runs.is_other else replies
+
+    async def aperform(self, commands: Sequence[Command]) -> Any:
+        replies = RESTARTED if self._runs.is_other else await self._aperform(commands)
+        return RESTARTED if self._runs.is_other else replies
+
+    def _perform(self, commands: Sequence[Command]) -> Any:
         if self._client is None:
             raise TypeError("RedisNode: made with an asyncio client only; give a blocking one as client= too")
         try:
@@ -126,10 +165,10 @@ class ClientLine:
                 for command in commands:
                     pipeline.execute_command(*command, **_raw(command))
                 return self._plain(pipeline.execute(raise_on_error=False))
-        except (self._errors.RedisError, OSError, IndexError, ValueError) as error:
+        except self._caught as error:
             return self._told(error)
 
-    async def aperform(self, commands: Sequence[Command]) -> Any:
+    async def _aperform(self, commands: Sequence[Command]) -> Any:
         if self._aclient is None:
             raise TypeError("RedisNode: made with a blocking client only; give an asyncio one as aclient= too")
         try:
@@ -141,7 +180,7 @@ class ClientLine:
                 for command in commands:
                     pipeline.execute_command(*command, **_raw(command))
                 return self._plain(await pipeline.execute(raise_on_error=False))
-        except (self._errors.RedisError, OSError, IndexError, ValueError) as error:
+        except self._caught as error:
             return self._told(error)
 
     def _everywhere(self, client: Any) -> dict[str, Any]:
@@ -169,16 +208,18 @@ class ClientLine:
             return [Refused(text if not code or text.startswith(code) else f"{code} {text}")]
         if isinstance(error, known.TimeoutError | TimeoutError):
             return Fault("timeout", "the engine did not answer in time")
-        if isinstance(error, known.ConnectionError | OSError):
+        if isinstance(error, known.ConnectionError | known.RedisClusterException | OSError):
             is_reset = isinstance(error, ConnectionResetError) or "closed" in str(error) or "reset" in str(error)
             return Fault("reset" if is_reset else "refused", f"the client says {type(error).__name__}")
         return Fault("protocol", f"the client says {type(error).__name__}")
 
     def close(self) -> None:
-        """Nothing: the clients are the caller's."""
+        """Nothing, where the clients are the caller's."""
+        if self.is_ours:
+            self._client.close()
 
     async def aclose(self) -> None:
-        """Nothing: the clients are the caller's."""
+        """Nothing: these are always the caller's."""
 
 
 def _raw(command: Command) -> dict[str, Any]:

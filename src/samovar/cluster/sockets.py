@@ -38,7 +38,8 @@ class Dialect(Protocol):
     """How an engine talks."""
 
     def reader(self) -> Any:
-        """A parser for one connection. Its `gets` raises ValueError for what is no reply."""
+        """A parser for one connection. Its `gets` raises ValueError for what is no reply; `is_cutting` says that more is to
+        come of one that is too large and was answered already: the connection is not worth keeping."""
 
     def greeting(self) -> tuple[bytes, int]:
         """What a new connection says, and how many replies that has."""
@@ -126,7 +127,7 @@ class Line:
             wire.socket.close()
             raise
         wire.used = stopwatch()
-        if wire.born == self._born and len(self._idle) < MOST_IDLE:
+        if wire.born == self._born and len(self._idle) < MOST_IDLE and not wire.reader.is_cutting:
             self._idle.append(wire)
         else:
             wire.socket.close()

@@ -81,6 +81,7 @@ class Store:
         self.tier, self.gate, self.stopwatch = tier, gate, stopwatch
         self._sealer = sealer
         self.look: Callable[[Store, Asked], Generator[Request, Any, Any]] | None = None  # for hot keys (cluster/hot.py)
+        self.look_many: Callable[[Store, Sequence[Asked]], Generator[Request, Any, Any]] | None = None
         self.counts = Counts()
 
     # ---------------------------------------------------------------- bodies

@@ -21,20 +21,27 @@ _CODES = frozenset((b"HD", b"VA", b"EN", b"NF", b"NS", b"EX", b"MN", b"VERSION",
                     b"CLIENT_ERROR", b"SERVER_ERROR"))
 LONGEST_LINE = 2048
 LARGEST_BODY = 1 << 30  # what -I allows at most
+LEAST = 1 << 20  # bytes that are always read: notes are no longer
 
 
 class Parser:
     """The replies of one connection, in order."""
 
-    __slots__ = ("_at", "_buffer", "_needed")
+    __slots__ = ("_at", "_buffer", "_cut", "_most", "_needed")
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = LARGEST_BODY) -> None:
+        """most: larger bodies read as "?", and are dropped as they come."""
+        self._most, self._cut = most, 0
         self._buffer = b""
         self._at = 0
         self._needed = 0  # so much must be there before it is worth a look
 
     def feed(self, chunk: bytes) -> None:
         """Take in what came."""
+        if self._cut:
+            step = min(self._cut, len(chunk))
+            self._cut -= step
+            chunk = chunk[step:]
         rest: Any = self._buffer
         if self._at == len(rest):
             self._buffer, self._at = chunk, 0
@@ -44,6 +51,11 @@ class Parser:
             self._buffer = bytearray(rest[self._at:])  # type: ignore[assignment]
             self._buffer += chunk
             self._needed, self._at = max(0, self._needed - self._at), 0
+
+    @property
+    def is_cutting(self) -> bool:
+        """Whether more is to come of a body that was dropped, and nobody waits for it."""
+        return self._cut > 0
 
     def gets(self) -> Any:
         """The next reply, or NOT_YET. Raises ValueError for what is none."""
@@ -65,6 +77,10 @@ class Parser:
         size = self._size(words)
         start = end + 2
         last = start + size
+        if size > self._most:
+            self._at, self._needed = min(last + 2, len(buffer)), 0
+            self._cut = last + 2 - self._at
+            return code, words[2:], b"?"  # an empty one would be a lease
         if len(buffer) < last + 2:
             self._needed = last + 2
             return NOT_YET
@@ -83,10 +99,13 @@ class Parser:
 
 
 class Meta:
-    """The dialect."""
+    """The dialect. most: the largest body that is read."""
+
+    def __init__(self, most: int = LARGEST_BODY) -> None:
+        self._most = max(most, LEAST)
 
     def reader(self) -> Parser:
-        return Parser()
+        return Parser(self._most)
 
     def greeting(self) -> tuple[bytes, int]:
         return b"", 0
