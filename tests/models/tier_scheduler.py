@@ -160,7 +160,8 @@ class Process:
     def state(self):
         return tuple((state.breaker.down, state.breaker.full, state.breaker._slow, state.breaker._good, state.breaker._next,
                       state.epoch, state.run, tuple(state.missed.keys), tuple(state.missed.tags), state.missed.is_all,
-                      frozenset(state.heard)) for state in self.tier._state.values()), tuple(self.admitted.items())
+                      frozenset(state.heard), tuple(state.left))
+                     for state in self.tier._state.values()), tuple(self.admitted.items())
 
 
 class Actor:

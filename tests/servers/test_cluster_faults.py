@@ -316,7 +316,7 @@ def test_every_node_down_computes_under_the_budget(engines):
 
 
 def test_failover_copies_are_gone_soon_after(engines):
-    """What was stored on the next node lives there for ten seconds at most."""
+    """What was stored on the next node lives there for eight seconds at most."""
     cluster = engines.cluster()
     cluster.set("k", 1)
     victim = engines.owner("k")
@@ -327,7 +327,7 @@ def test_failover_copies_are_gone_soon_after(engines):
     place = cluster._tier.home(asked.owners)
     assert place != str(victim.port)
     seen = cluster._run(cell.look(cluster._store, asked))
-    assert seen.entry.value == 2 and seen.entry.hard_s <= 10
+    assert seen.entry.value == 2 and seen.entry.hard_s <= 8
 
 
 def test_lease_of_a_holder_that_is_gone_ends(redises):

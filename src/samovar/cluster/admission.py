@@ -108,6 +108,7 @@ def _is_seen_to(tier: Tier, node: str, run: str) -> Generator[Request, Any, bool
 def _bring_up_to_date(tier: Tier, node: str) -> Generator[Request, Any, bool]:
     tier.forget_heard(node)
     others = yield from _noted(tier, node)
+    others.add(tier.take_left(node), ())
     others.is_all |= tier.away_s(node) * 1000 > NOTED_MS - 60_000
     while True:
         missed = tier.take_missed(node)
@@ -154,6 +155,16 @@ def look_after(tier: Tier) -> Steps:
             yield from take_in(tier, node)
 
 
+def sweep(tier: Tier, node: str) -> Steps:
+    """Delete leases that nobody knows to be his."""
+    keys = tier.take_left(node)
+    for at in range(0, len(keys), _BATCH):
+        answer = yield NODE, (node, "delete", (keys[at:at + _BATCH],))
+        if tier.is_lost(node, answer):
+            tier.left(node, keys[at:])
+            return
+
+
 def look_back(tier: Tier, node: str) -> Steps:
     """Tell a node that was taken in just now what others noted while it was: they may have found it gone for longer."""
     others = yield from _noted(tier, node)
@@ -166,9 +177,13 @@ def poll(tier: Tier) -> Steps:
     """Read the epochs of all nodes that are up: who called clear() elsewhere, or which engine was started again."""
     for node in tier.news():
         yield from look_back(tier, node)
-    up = [node for node in tier.nodes if tier.is_up(node)]
-    answers = yield ALL, [(node, "epoch", (tier.namespace,)) for node in up]
-    for node, answer in zip(up, answers, strict=True):
+    yield from read_epochs(tier, [node for node in tier.nodes if tier.is_up(node)])
+
+
+def read_epochs(tier: Tier, nodes: Sequence[str]) -> Steps:
+    """Read the epochs of nodes that are up. One that was flushed, its epoch too, begins another."""
+    answers = yield ALL, [(node, "epoch", (tier.namespace,)) for node in nodes]
+    for node, answer in zip(nodes, answers, strict=True):
         if tier.is_lost(node, answer):
             continue
         epoch, run = answer[1]
@@ -183,6 +198,10 @@ def keep_watch(tier: Tier, is_over: Any) -> Steps:
     polled = tier.now()
     while not is_over():
         yield from look_after(tier)
+        for node in tier.littered():
+            yield from sweep(tier, node)
+        if suspects := tier.suspects():
+            yield from read_epochs(tier, suspects)
         if tier.now() - polled >= POLL_S:
             polled = tier.now()
             yield from poll(tier)

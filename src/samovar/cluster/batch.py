@@ -210,12 +210,12 @@ def _claim_many(store: Store, wanted: Sequence[tuple[Asked, Seen]]) -> Generator
     asked_of += [(node, "lease_many", ([wanted[at][0].wire for at in on], tier.lease_ms)) for node, on in leases.items()]
     answers = (yield ALL, asked_of) if asked_of else []
     for at, answer in zip(claims, answers, strict=False):
-        if not tier.is_lost(wanted[at][1].node, answer):
+        if not tier.is_lost(wanted[at][1].node, answer, leaves=(wanted[at][0].wire,)):
             told[at] = _told(wanted[at][1].node, answer)
     for (node, on), answer in zip(leases.items(), answers[len(claims):], strict=True):
-        if not tier.is_lost(node, answer):
+        if not tier.is_lost(node, answer, leaves=[wanted[at][0].wire for at in on]):
             for at, one in zip(on, answer[1], strict=True):
-                if not (one[0] is UNAVAILABLE and tier.is_lost(node, one)):
+                if not (one[0] is UNAVAILABLE and tier.is_lost(node, one, leaves=(wanted[at][0].wire,))):
                     told[at] = _told(node, one)
     return told
 
@@ -232,6 +232,8 @@ def _lead_many(store: Store, led: Sequence[_Led], *, behind: bool = False) -> Ge
     left = {right: asked for asked, right, _ in led}
     try:
         epochs = {right.node: tier.epoch(right.node) for right in left}
+        for node in epochs:
+            tier.loading(node)
         tags = tuple(dict.fromkeys(tag for asked, _, _ in led for tag in asked.tags))
         before = (yield from tagging.versions(tier, tags)) if tags else {}
         loads = [Load(asked.key, store.old(asked, seen.entry)) for asked, _, seen in led]
@@ -291,8 +293,8 @@ def _item(store: Store, asked: Asked, right: Right, made: Load, words: Words, be
 
 def _let_go_many(store: Store, left: dict[Right, Asked]) -> Steps:
     answers = yield ALL, [(right.node, "release", (asked.wire, right.token)) for right, asked in left.items()]
-    for right, answer in zip(left, answers, strict=True):
-        store.tier.is_lost(right.node, answer)
+    for (right, asked), answer in zip(left.items(), answers, strict=True):
+        store.tier.is_lost(right.node, answer, leaves=(asked.wire,))
 
 
 def compute_many(store: Store, asks: Sequence[Asked]) -> Generator[Request, Any, dict[Any, Got]]:

@@ -28,7 +28,7 @@ class Seen(NamedTuple):
     """What lies under a key, on which node, and the cell's token.
 
     FRESH, STALE: `entry`. INVALID: a value that nobody may be served any more. TAKEN: somebody loads it. FENCE: somebody
-    changes the original. NOWHERE: no node can be asked.
+    changes the original. NOWHERE: no node can be asked. tried: nodes that were asked before this one and did not answer.
     """
 
     kind: int
@@ -36,6 +36,7 @@ class Seen(NamedTuple):
     token: Any = None
     entry: Entry | None = None
     age_s: float = 0.0
+    tried: tuple[str, ...] = ()
 
     def may_fail(self, window_s: float) -> bool:
         """Whether it may be served when the load fails."""
@@ -63,7 +64,7 @@ def look(store: Store, asked: Asked) -> Generator[Request, Any, Seen]:
         seen = yield from judge(store, asked, node, answer[1][0])
         if seen.kind in (STALE, NOTHING, INVALID) and (other := tier.stand_in(asked.owners, node)) is not None:
             return (yield from _look_aside(store, asked, other, seen))
-        return seen
+        return seen._replace(tried=tuple(tried)) if tried else seen
     return Seen(NOWHERE)
 
 
@@ -172,13 +173,13 @@ def _claim(store: Store, asked: Asked, seen: Seen) -> Generator[Request, Any, "R
         return WAIT
     if seen.token is not None and tier.takes_writes(seen.node):
         answer = yield NODE, (seen.node, "claim", (asked.wire, seen.token, tier.lease_ms))
-        if tier.is_lost(seen.node, answer):
+        if tier.is_lost(seen.node, answer, leaves=(asked.wire,)):
             return AGAIN
         return Right(seen.node, answer[1]) if answer[0] is YOURS else WAIT if answer[0] is LEASED else AGAIN
-    tried: list[str] = []
+    tried = list(seen.tried)  # one that was too slow just now is not waited for a second time
     while (node := tier.home(asked.owners, tried, writes=True)) is not None:
         answer = yield NODE, (node, "lease", (asked.wire, tier.lease_ms))
-        if tier.is_lost(node, answer):
+        if tier.is_lost(node, answer, leaves=(asked.wire,)):
             tried.append(node)
             continue
         if answer[0] is YOURS:
@@ -197,6 +198,7 @@ def _lead(store: Store, asked: Asked, right: Right, seen: Seen, as_of: float, *,
     is_over, got, begun = False, NOT_THERE, store.stopwatch()
     try:
         epoch = store.tier.epoch(right.node)  # before: a clear() meanwhile makes it worth nothing
+        store.tier.loading(right.node)
         before = (yield from tagging.versions(store.tier, asked.tags)) if asked.tags else {}
         marked = (yield from tagging.marks(store.tier)) if asked.maker.wants_context else {}
         made = Load(asked.key, store.old(asked, seen.entry))
@@ -248,7 +250,7 @@ def drop_copies(store: Store, asked: Asked, holder: str) -> Steps:
 def _let_go(store: Store, asked: Asked, right: Right) -> Generator[Request, Any, bool]:
     """Give the right back; whether it still was there."""
     answer = yield NODE, (right.node, "release", (asked.wire, right.token))
-    return not store.tier.is_lost(right.node, answer) and answer[0] is OK
+    return not store.tier.is_lost(right.node, answer, leaves=(asked.wire,)) and answer[0] is OK
 
 
 def compute(store: Store, asked: Asked) -> Generator[Request, Any, Got]:

@@ -137,15 +137,15 @@ def _replace(store: Store, asked: Asked, seen: Any, value: Any, words: Words, pa
             return False
         node = home
         answer = yield NODE, (node, "lease", (asked.wire, tier.lease_ms))
-    if tier.is_lost(node, answer) or answer[0] is not YOURS:
+    if tier.is_lost(node, answer, leaves=(asked.wire,)) or answer[0] is not YOURS:
         return False
     sealed = store.seal(node, asked, value, words, pairs, cost_s, tier.epoch(node) if epoch is None else epoch)
     if sealed is None:
         answer = yield NODE, (node, "release", (asked.wire, answer[1]))
-        tier.is_lost(node, answer)
+        tier.is_lost(node, answer, leaves=(asked.wire,))
         return False
     answer = yield NODE, (node, "fill", (asked.wire, answer[1], *sealed))
-    return not tier.is_lost(node, answer) and answer[0] is OK
+    return not tier.is_lost(node, answer, leaves=(asked.wire,)) and answer[0] is OK
 
 
 def touch(store: Store, asked: Asked) -> Generator[Request, Any, bool]:

@@ -100,6 +100,11 @@ class Fault(NamedTuple):
         return self.reason == "timeout"
 
     @property
+    def may_have_happened(self) -> bool:
+        """Whether the engine may have done what it was asked, or may do it yet."""
+        return self.reason in ("timeout", "reset", "protocol")
+
+    @property
     def refuses_writes(self) -> bool:
         """Whether the engine answers, and only takes nothing."""
         return self.reason in ("full", "readonly")

@@ -16,7 +16,8 @@ from .node import UNAVAILABLE, Fault
 
 REACH = 3  # nodes of the ring's order that are ever asked for a key
 PATIENCE_S = 0.5  # beyond a lease: then its holder is gone, and so is who came after
-STAND_IN_S = 10.0  # no value lives longer on a node that stands in for another
+STAND_IN_S = 8.0  # no value lives longer on a node that stands in for another: gone 10 s after that one is back
+LOOK_S = 0.1  # between looks at a node's epoch because loads begin there
 MISSED = 10_000  # invalidations kept for a node that is away; beyond, it begins a new epoch
 
 
@@ -47,7 +48,7 @@ class Missed:
 class _State:
     """One node."""
 
-    __slots__ = ("breaker", "epoch", "heard", "missed", "run")
+    __slots__ = ("breaker", "epoch", "heard", "is_suspect", "left", "looked", "missed", "run")
 
     def __init__(self, breaker: Breaker) -> None:
         self.breaker = breaker
@@ -55,6 +56,9 @@ class _State:
         self.run: str | None = None
         self.missed = Missed()
         self.heard: set[bytes] = set()  # of others, about this node, since it was last away
+        self.left: dict[str, None] = {}  # keys that a lease may lie under which nobody knows to be his
+        self.is_suspect = False  # somebody loads what should lie there: is its epoch still there?
+        self.looked = -math.inf  # when that was asked last
 
 
 class Tier:
@@ -138,14 +142,17 @@ class Tier:
 
     # ---------------------------------------------------------------- what became of asking
 
-    def is_lost(self, node: str, answer: tuple[Any, Any], *, writes: bool = False) -> bool:
-        """Whether the node did not answer, or did not do it; it is remembered. writes: a change that it must not refuse."""
+    def is_lost(self, node: str, answer: tuple[Any, Any], *, writes: bool = False, leaves: Sequence[str] = ()) -> bool:
+        """Whether the node did not answer, or did not do it; it is remembered. writes: a change that it must not refuse.
+        leaves: keys that a lease of this caller's may lie under now, if it did it all the same."""
         status, fault = answer
         if status is not UNAVAILABLE:
             if self._troubled:
                 self._state[node].breaker.answered()
             return False
         self.failed(node, fault, writes=writes)
+        if leaves and fault.may_have_happened:
+            self.left(node, leaves)
         return True
 
     def failed(self, node: str, fault: Fault, *, writes: bool = False) -> None:
@@ -222,6 +229,29 @@ class Tier:
             kept.is_all |= missed.is_all
             kept.add(missed.keys, missed.tags)
 
+    # ---------------------------------------------------------------- what lies about
+
+    def left(self, node: str, keys: Iterable[str]) -> None:
+        """A lease may lie there that nobody knows to be his: no answer came. Others would wait until it ends, so it is to
+        be deleted as soon as the node answers; at worst that costs a load."""
+        with self._lock:
+            left = self._state[node].left
+            if len(left) < MISSED:
+                left.update(dict.fromkeys(keys))
+        self.alarm()
+
+    def take_left(self, node: str) -> list[str]:
+        """The keys whose cells are to be deleted there now."""
+        with self._lock:
+            state = self._state[node]
+            left, state.left = list(state.left), {}
+            return left
+
+    def littered(self) -> list[str]:
+        """The nodes that are up where something is to be swept away."""
+        with self._lock:
+            return [name for name, state in self._state.items() if state.left and self.is_up(name)]
+
     # ---------------------------------------------------------------- epochs, probes
 
     def epoch(self, node: str) -> int:
@@ -249,6 +279,23 @@ class Tier:
                 state.epoch = epoch
         if is_news:
             self.moved()
+
+    def loading(self, node: str) -> None:
+        """A load begins for want of something on this node. It may have been flushed, and its epoch with the rest: what is
+        stored under the old one would be worth nothing once the new one is heard of, so that is looked for now, and not
+        at the next poll. Bounded to a look in LOOK_S."""
+        state, now = self._state[node], self.now()
+        if now - state.looked >= LOOK_S:
+            state.looked, state.is_suspect = now, True
+            self.alarm()
+
+    def suspects(self) -> list[str]:
+        """The nodes whose epochs are to be read now; each is named once."""
+        with self._lock:
+            found = [name for name, state in self._state.items() if state.is_suspect]
+            for name in found:
+                self._state[name].is_suspect = False
+        return [name for name in found if self.is_up(name)]
 
     def epochs(self) -> dict[str, tuple[int, str]]:
         """{node: (epoch, run)}, of the nodes that were asked."""
