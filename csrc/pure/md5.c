@@ -22,11 +22,10 @@ SV_INLINE uint32_t turn(uint32_t x, unsigned by) { return x << by | x >> (32 - b
     STEP(f, a, b, c, d, k0, s0, t0), STEP(f, d, a, b, c, k1, s1, t1), STEP(f, c, d, a, b, k2, s2, t2),                 \
         STEP(f, b, c, d, a, k3, s3, t3)
 
-static void digest_block(state *now, const uint8_t *block)
+/* Section 3.4 for one block. Inline: who asks for `a` alone is spared the three steps that come after its last. */
+SV_INLINE state digested(state now, const uint32_t word[16])
 {
-    uint32_t word[16], a = now->a, b = now->b, c = now->c, d = now->d;
-    for (unsigned i = 0; i < 16; i++)
-        word[i] = sv_read32(block + 4 * i);
+    uint32_t a = now.a, b = now.b, c = now.c, d = now.d;
 
     FOUR(F, 0, 1, 2, 3, 7, 12, 17, 22, 0xd76aa478, 0xe8c7b756, 0x242070db, 0xc1bdceee);
     FOUR(F, 4, 5, 6, 7, 7, 12, 17, 22, 0xf57c0faf, 0x4787c62a, 0xa8304613, 0xfd469501);
@@ -48,7 +47,17 @@ static void digest_block(state *now, const uint8_t *block)
     FOUR(I, 8, 15, 6, 13, 6, 10, 15, 21, 0x6fa87e4f, 0xfe2ce6e0, 0xa3014314, 0x4e0811a1);
     FOUR(I, 4, 11, 2, 9, 6, 10, 15, 21, 0xf7537e82, 0xbd3af235, 0x2ad7d2bb, 0xeb86d391);
 
-    now->a += a, now->b += b, now->c += c, now->d += d;
+    return (state){now.a + a, now.b + b, now.c + c, now.d + d};
+}
+
+static const state begun = {0x67452301, 0xefcdab89, 0x98badcfe, 0x10325476};
+
+static void digest_block(state *now, const uint8_t *block)
+{
+    uint32_t word[16];
+    for (unsigned i = 0; i < 16; i++)
+        word[i] = sv_read32(block + 4 * i);
+    *now = digested(*now, word);
 }
 
 static void write32(uint8_t *bytes, uint32_t number)
@@ -60,7 +69,7 @@ static void write32(uint8_t *bytes, uint32_t number)
 void sv_md5(const void *bytes, size_t length, uint8_t digest[16])
 {
     const uint8_t *in = bytes;
-    state now = {0x67452301, 0xefcdab89, 0x98badcfe, 0x10325476};
+    state now = begun;
     size_t left = length;
     for (; left >= 64; in += 64, left -= 64)
         digest_block(&now, in);
@@ -79,4 +88,32 @@ void sv_md5(const void *bytes, size_t length, uint8_t digest[16])
     write32(digest + 4, now.b);
     write32(digest + 8, now.c);
     write32(digest + 12, now.d);
+}
+
+/* The last `count` bytes, three at most, and the single 1 bit behind them. */
+SV_INLINE uint32_t last_word(const uint8_t *in, size_t count)
+{
+    switch (count) {
+    case 0: return 0x80;
+    case 1: return 0x8000 | in[0];
+    case 2: return UINT32_C(0x800000) | (uint32_t)in[1] << 8 | in[0];
+    default: return UINT32_C(0x80000000) | (uint32_t)in[2] << 16 | (uint32_t)in[1] << 8 | in[0];
+    }
+}
+
+uint32_t sv_md5_first(const void *bytes, size_t length)
+{
+    if (SV_UNLIKELY(length >= 56)) {
+        uint8_t digest[16];
+        sv_md5(bytes, length, digest);
+        return sv_read32(digest);
+    }
+    const uint8_t *in = bytes;
+    uint32_t word[16] = {0};
+    size_t whole = length / 4;
+    for (size_t i = 0; i < whole; i++)
+        word[i] = sv_read32(in + 4 * i);
+    word[whole] = last_word(in + 4 * whole, length % 4);
+    word[14] = (uint32_t)length << 3;
+    return digested(begun, word).a;
 }

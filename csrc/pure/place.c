@@ -19,9 +19,7 @@ uint64_t sv_place(sv_ring_kind kind, const void *bytes, size_t length)
 {
     if (SV_LIKELY(kind == SV_RING_XXH3))
         return sv_xxh3(bytes, length, 0);
-    uint8_t digest[16];
-    sv_md5(bytes, length, digest);
-    return (uint64_t)sv_read32(digest) << 32;
+    return (uint64_t)sv_md5_first(bytes, length) << 32;
 }
 
 uint64_t sv_place_unsigned(sv_ring_kind kind, uint64_t number)

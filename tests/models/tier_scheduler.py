@@ -86,7 +86,7 @@ class Node(LocalNode):
 
 
 def plain(thing):
-    """What was told, without what differs from order to order and decides nothing: an envelope's cost, and its CRC."""
+    """What was told, without what differs from order to order and decides nothing: an envelope's cost, and its sum."""
     if type(thing) is bytes and len(thing) > 52:
         return thing[:5] + thing[9:33] + thing[41:]
     if isinstance(thing, list | tuple):

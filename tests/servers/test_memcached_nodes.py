@@ -11,7 +11,7 @@ from engines import MemcachedServer, program
 from samovar.cluster.drive import arun, run
 from samovar.cluster.memcached import MemcachedNode
 from samovar.cluster.node import FENCED, HIT, LEASED, LOST, MISS, OK, TOOBIG, UNAVAILABLE, YOURS
-from samovar.cluster.sockets import NOT_YET
+from samovar.cluster.blocking import NOT_YET
 from samovar.cluster.wire import Parser, flag
 from support import LIMIT, until
 

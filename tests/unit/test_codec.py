@@ -37,6 +37,14 @@ def test_names_tell_types_apart():
     assert len({name(key) for key in (1, "1", b"1", 1.0, True, (1,), None, "i1", 10**30, -(10**30), "", b"")}) == 12
 
 
+@given(st.lists(keys | st.text(st.characters(min_codepoint=32, max_codepoint=126)) | st.sampled_from(["x" * 193, "x" * 192])))
+def test_names_of_a_batch_are_those_of_each(batch):
+    name = KeyMaker("shop")
+    assert name.many(batch) == [name(key) for key in batch]
+    texts = [key for key in batch if type(key) is str]
+    assert name.many(texts) == [name(text) for text in texts]
+
+
 def test_namespaces_do_not_reach_into_each_other():
     assert KeyMaker("a", "b:1")("k") != KeyMaker("a:b", 1)("k") != KeyMaker("a", "b")("1:k")
     assert KeyMaker("a")("1:sx") != KeyMaker("a:1")("x") != KeyMaker("a:1:s")("x")

@@ -16,15 +16,16 @@ from .cell import (
     FENCE,
     FRESH,
     INVALID,
-    NOTHING,
     NOWHERE,
     STALE,
     TAKEN,
     WAIT,
     Right,
     Seen,
+    Wait,
     call,
     is_early,
+    not_seen,
     pause,
 )
 from .node import FENCED, HIT, LEASED, MISS, OK, UNAVAILABLE, YOURS, Found
@@ -77,8 +78,7 @@ def _judge_many(store: Store, asks: Sequence[Asked],
         if one is None:
             seen.append(Seen(NOWHERE))
         elif one.kind is not HIT:
-            kind = NOTHING if one.kind in (MISS, UNAVAILABLE) else FENCE if one.kind is FENCED else TAKEN
-            seen.append(Seen(kind, node))
+            seen.append(not_seen(node, one))
         elif entry is None or at in spoilt or (age_s := entry.age(wall)) >= entry.hard_s:
             seen.append(Seen(INVALID, node, one.token))
         else:
@@ -97,23 +97,20 @@ def get_many(store: Store, keys: Sequence[Any], plain: Callable[[Any], Asked]) -
         asks = [plain(key) for key in keys]
         seen = yield from seen_many(store, asks)
     else:
-        homes: dict[str, tuple[list[Any], list[str]]] = {}
-        for key in keys:
-            wire = tier.wire(key)
-            home = homes.setdefault(tier.owner(wire), ([], []))
-            home[0].append(key)
-            home[1].append(wire)
+        homes = tier.by_owner(keys) if keys else {}
         answers = yield ALL, [(node, "read", (wires,)) for node, (_, wires) in homes.items()]
         lost: list[Asked] = []
-        misses = 0
+        misses, wall, open_plain = 0, tier.wall(), store.plain
         for (node, (named, wires)), answer in zip(homes.items(), answers, strict=True):
             if tier.is_lost(node, answer):
                 lost += [plain(key) for key in named]
                 continue
+            epoch = tier.epoch(node)
             for key, wire, one in zip(named, wires, answer[1], strict=True):
-                if one.kind is MISS:
+                kind, _, body = one
+                if kind is MISS:
                     misses += 1
-                elif one.kind is HIT and (value := store.plain(node, wire, one.body)) is not MISSING:
+                elif kind is HIT and (value := open_plain(wire, body, epoch, wall)) is not MISSING:
                     got[key] = value
                 else:
                     found[len(asks)] = node, one
@@ -151,7 +148,9 @@ def load_many(store: Store, asks: Sequence[Asked]) -> Generator[Request, Any, di
     """The values of these keys, each as `cell.load` has them; those that the factory left out are missing. All of them
     have the same maker, whose factory is called once with the keys that this caller leads."""
     got: dict[Any, Got] = {}
-    started, left, look = store.stopwatch(), list(asks), seen_many
+    left, look = list(asks), seen_many
+    begun = store.stopwatch()
+    waits = {asked.wire: Wait(begun) for asked in asks}
     while left:
         seen = yield from look(store, left)
         look = look_many
@@ -166,25 +165,30 @@ def load_many(store: Store, asks: Sequence[Asked]) -> Generator[Request, Any, di
                 due.append((asked, one))
         if due:
             yield from _renew_many(store, due)
-        waited = store.stopwatch() - started
         told = yield from _claim_many(store, unserved)
+        now = store.stopwatch()
         led: list[_Led] = []
         alone: list[tuple[Asked, Seen]] = []
+        ended: dict[Right, Asked] = {}
         left = []
         for (asked, one), right in zip(unserved, told, strict=True):
             if isinstance(right, Right):
                 led.append((asked, right, one))
-            elif right == ALONE or waited > store.tier.patience_s:
+            elif right == ALONE or waits[asked.wire].is_over(store, now):
                 alone.append((asked, one))
             else:
                 left.append(asked)
+                if waits[asked.wire].has_ended(store, one, now):
+                    ended[Right(one.node, one.held)] = asked
         store.counts.add("misses", len(led) + len(alone))
         if led:
             got.update((yield from _lead_many(store, led)))
         if alone:
             got.update((yield from _compute_many(store, alone)))
+        if ended:
+            yield from _let_go_many(store, ended)
         if left and not led and not alone:
-            yield PAUSE, pause(waited)
+            yield PAUSE, pause(0.0 if ended else min(now - waits[asked.wire].since for asked in left))
     return got
 
 

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from .._base.errors import OriginBusy
 from . import tags as tagging
 from .asked import NOT_THERE, Asked, Entry, Got, Load
-from .node import FENCED, HIT, LEASED, MISS, OK, UNAVAILABLE, YOURS, Found
+from .node import FENCED, HIT, LEASED, OK, UNAVAILABLE, YOURS, Found
 from .requests import ALL, CALL, ENTER, NODE, PAUSE, SPAWN, Request, Steps
 from .store import Store
 
@@ -27,8 +27,9 @@ FRESH, STALE, INVALID, NOTHING, TAKEN, FENCE, NOWHERE = range(7)  # what was see
 class Seen(NamedTuple):
     """What lies under a key, on which node, and the cell's token.
 
-    FRESH, STALE: `entry`. INVALID: a value that nobody may be served any more. TAKEN: somebody loads it. FENCE: somebody
-    changes the original. NOWHERE: no node can be asked. tried: nodes that were asked before this one and did not answer.
+    FRESH, STALE: `entry`. INVALID: a value that nobody may be served any more. TAKEN: somebody loads it, under the lease
+    that `held` names. FENCE: somebody changes the original. NOWHERE: no node can be asked. tried: nodes that were asked
+    before this one and did not answer.
     """
 
     kind: int
@@ -37,6 +38,7 @@ class Seen(NamedTuple):
     entry: Entry | None = None
     age_s: float = 0.0
     tried: tuple[str, ...] = ()
+    held: Any = None
 
     def may_fail(self, window_s: float) -> bool:
         """Whether it may be served when the load fails."""
@@ -71,7 +73,7 @@ def look(store: Store, asked: Asked) -> Generator[Request, Any, Seen]:
 def judge(store: Store, asked: Asked, node: str, found: Found) -> Generator[Request, Any, Seen]:
     """What a node's answer to `read` means."""
     if found.kind is not HIT:
-        return Seen(NOTHING if found.kind is MISS else FENCE if found.kind is FENCED else TAKEN, node)
+        return not_seen(node, found)
     entry = store.unseal(node, asked, found.body)
     if entry is None or (entry.tags and not (yield from tagging.are_valid(store.tier, (entry.tags,)))[0]):
         return Seen(INVALID, node, found.token)
@@ -79,6 +81,13 @@ def judge(store: Store, asked: Asked, node: str, found: Found) -> Generator[Requ
     if age_s >= entry.hard_s:
         return Seen(INVALID, node, found.token)
     return Seen(FRESH if age_s < entry.soft_s else STALE, node, found.token, entry, age_s)
+
+
+def not_seen(node: str, found: Found) -> Seen:
+    """The same for what is no value."""
+    if found.kind is LEASED:
+        return Seen(TAKEN, node, held=found.token)
+    return Seen(FENCE if found.kind is FENCED else NOTHING, node)
 
 
 def _look_aside(store: Store, asked: Asked, other: str, seen: Seen) -> Generator[Request, Any, Seen]:
@@ -121,11 +130,38 @@ class Right(NamedTuple):
 WAIT, AGAIN, ALONE = range(3)  # why there is no right: somebody has it; the cell changed; there is no place to fill
 
 
+class Wait:
+    """How long one caller waits for others who load a key. Whoever holds the lease has as long as it lasts, from when the
+    caller first saw it: then he is gone, and an engine that keeps whole seconds, or whose clock stands still, is told so.
+    Who takes the lease after him has as long again; after that the caller loads by himself."""
+
+    __slots__ = ("held", "is_second", "since", "started")
+
+    def __init__(self, started: float) -> None:
+        self.started = self.since = started
+        self.held: Any = None
+        self.is_second = False
+
+    def has_ended(self, store: Store, seen: Seen, now: float) -> bool:
+        """Whether the lease that was seen has been there for longer than it may."""
+        if seen.held is None:
+            return False
+        if seen.held != self.held:
+            self.is_second = self.held is not None
+            self.held, self.since = seen.held, now
+        return now - self.since > store.tier.lease_s
+
+    def is_over(self, store: Store, now: float) -> bool:
+        """Whether the caller has waited enough."""
+        return now - self.started > store.tier.patience_s + (store.tier.lease_s if self.is_second else 0.0)
+
+
 def load(store: Store, asked: Asked, seen: Seen | None = None) -> Generator[Request, Any, Got]:
     """The value of a key: what is fresh, what somebody else loads, what is stale where that may be, or what the factory
     makes, by one caller of all processes. seen: what `look` found, if that is nothing to be served."""
-    tier, waits = store.tier, False
-    started = as_of = store.stopwatch()
+    waits = False
+    as_of = store.stopwatch()
+    wait = Wait(as_of)
     if seen is None:
         seen = yield from (look if asked.anew else read)(store, asked)
     while True:
@@ -141,15 +177,18 @@ def load(store: Store, asked: Asked, seen: Seen | None = None) -> Generator[Requ
         if isinstance(told, Right):
             store.counts.add("misses")
             return (yield from _lead(store, asked, told, seen, as_of))
-        waited = store.stopwatch() - started
-        if told == ALONE or waited > tier.patience_s:
+        now = store.stopwatch()
+        if told == ALONE or wait.is_over(store, now):
             store.counts.add("misses")
             return (yield from _compute(store, asked, seen, as_of))
         if told == WAIT:
             if not waits:
                 waits = True
                 store.counts.add("waited")
-            yield PAUSE, pause(waited)
+            has_ended = wait.has_ended(store, seen, now)
+            if has_ended:
+                yield from _let_go(store, asked, Right(seen.node, seen.held))
+            yield PAUSE, pause(0.0 if has_ended else now - wait.since)
         as_of = store.stopwatch()
         seen = yield from look(store, asked)
 
@@ -160,8 +199,9 @@ def is_early(asked: Asked, seen: Seen) -> bool:
 
 
 def pause(waited_s: float) -> float:
-    """How long to sleep until the next look, in seconds: a twentieth of what was waited, from 2 to 25 ms."""
-    return min(max(0.002, waited_s / 20), 0.025)
+    """How long to sleep until the next look, in seconds: a hundredth of what was waited, from 2 to 25 ms: nobody waits for
+    much longer than a load takes."""
+    return min(max(0.002, waited_s / 100), 0.025)
 
 
 def _claim(store: Store, asked: Asked, seen: Seen) -> Generator[Request, Any, "Right | int"]:

@@ -17,7 +17,7 @@ from ..app.loads import Progress
 from . import batch, cell, changes
 from .asked import Asked
 from .driving import Awaiting
-from .face import LEFT_OUT, NONE, Face, Tags, completed
+from .face import LEFT_OUT, NONE, Face, Maker, Tags, completed
 from .patience import Patience
 from .prober import Prober
 
@@ -126,21 +126,23 @@ class AsyncCluster(Face):
     async def _get_or_set(self, key: Hashable, factory: Callable[..., Any], *, ttl: Duration | None = None,
                           fresh: Freshness | None = None, tags: Tags = None, soft_timeout: Duration | None = None,
                           hard_timeout: Duration | None = None) -> Any:
-        """`get_or_set`, where the near cache has nothing."""
-        asked = self._asked("get_or_set", key, ttl, fresh, tags, factory)
+        """`get_or_set`, where the near cache has nothing. The factory is looked at when it is needed."""
+        asked, seen = self._asked("get_or_set", key, ttl, fresh, tags), None
         patience = self._patience(asked, soft_timeout, hard_timeout)
         if self._near is None:
             seen = await self._run(cell.read(self._store, asked))
-            if seen.kind == cell.FRESH:
-                if asked.gap and cell.is_early(asked, seen):
-                    await self._run(cell.renew(self._store, asked, seen))
+            if seen.kind == cell.FRESH and not cell.is_early(asked, seen):
                 return self._store.take(seen.entry, seen.age_s).value
-            if patience is not None:
+        asked.maker = Maker("get_or_set", factory, awaits=True)
+        if seen is not None and seen.kind == cell.FRESH:
+            await self._run(cell.renew(self._store, asked, seen))
+            return self._store.take(seen.entry, seen.age_s).value
+        if patience is not None:
+            if seen is not None:
                 patience.saw(seen)
-            return await self._fly(asked, seen if seen.entry is None else None, patience)
-        if patience is not None and patience.wants_old:
-            patience.saw(await self._run(cell.look(self._store, asked)))
-        return await self._fly(asked, None, patience)
+            elif patience.wants_old:
+                patience.saw(await self._run(cell.look(self._store, asked)))
+        return await self._fly(asked, seen if seen is not None and seen.entry is None else None, patience)
 
     async def _fly(self, asked: Asked, seen: Any, patience: Patience | None = None) -> Any:
         """Load as one of this process's crowd; see `Cluster._fly`."""

@@ -12,12 +12,13 @@ import hashlib
 import hmac
 import pickle
 import threading
-from collections.abc import Hashable, Mapping
-from typing import Any, Protocol
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any, Protocol, cast
 from urllib.parse import quote
 
 from .._base.codecs import encode as plain_bytes
 from .._base.extras import needed, wanted
+from .node import is_plain
 
 MAC = 32  # bytes of HMAC-SHA256 (RFC 2104, FIPS 180-4)
 _LONGEST_KEY = 200
@@ -199,6 +200,15 @@ class KeyMaker:
             return self._named("i", str(key) if -(1 << 63) <= key < 1 << 64 else f"0x{key:x}")  # type: ignore[operator]
         return self._hashed("h", key)
 
+    def many(self, keys: Sequence[Hashable]) -> list[str]:
+        """The names of many keys, in their order. Where all are text that stays readable, they are looked at together."""
+        if set(map(type, keys)) == {str}:
+            texts = cast("Sequence[str]", keys)
+            if is_plain("".join(texts)) and len(max(texts, key=len)) < _LONGEST_KEY - len(self.prefix):
+                head = f"{self.prefix}s"
+                return [head + text for text in texts]
+        return [self(key) for key in keys]
+
     def tag(self, tag: str) -> str:
         """The name of a tag's counter; of no key."""
         if type(tag) is not str:
@@ -207,7 +217,7 @@ class KeyMaker:
 
     def _named(self, kind: str, text: str) -> str:
         name = f"{self.prefix}{kind}{text}"
-        if len(name) <= _LONGEST_KEY and name.isascii() and name.isprintable() and " " not in text and "|" not in text:
+        if len(name) <= _LONGEST_KEY and is_plain(text):
             return name
         return self._hashed(kind.upper(), text)
 

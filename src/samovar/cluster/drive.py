@@ -1,17 +1,20 @@
-"""The two drivers of node verbs: one blocking, one asyncio, to be read side by side.
+"""The drivers of node verbs: one blocking, one asyncio, to be read side by side.
 
     answer = run(node.read(["a", "b"]))
     answer = await arun(node.read(["a", "b"]))
+    one, other = run_all([node.read(["a"]), another.read(["b"])])
 
 A verb's generator says which node is to be asked what; the node's connection asks. What raises here is a caller's
 mistake: an engine's fault is an answer.
 """
 
-from typing import TypeVar
+from collections.abc import Sequence
+from typing import Any, TypeVar
 
-from .node import Steps
+from .node import Node, Steps
 
 _T = TypeVar("_T")
+_AT_ONCE = 500  # requests that one node is sent in one
 
 
 def run(steps: Steps[_T]) -> _T:
@@ -23,6 +26,50 @@ def run(steps: Steps[_T]) -> _T:
     except StopIteration as stop:
         answer: _T = stop.value
         return answer
+
+
+def run_all(verbs: Sequence[Steps[Any]]) -> list[Any]:
+    """What each of these returns, in their order, driven side by side by this thread: all nodes are sent their requests
+    before the first reply is awaited, so that it takes the slowest one's time, and requests to one node go as one.
+    A node that can only be asked by `perform`, a client of redis-py's, is asked when the others were sent theirs."""
+    answers: list[Any] = [None] * len(verbs)
+    told: list[tuple[int, Any]] = [(at, None) for at in range(len(verbs))]
+    due: list[tuple[int, Node, Any]] = []
+    while True:
+        for at, replies in told:
+            try:
+                due.append((at, *verbs[at].send(replies)))
+            except StopIteration as stop:
+                answers[at] = stop.value
+        if not due:
+            return answers
+        turns: dict[int, list[tuple[int, Node, Any]]] = {}
+        for one in due:
+            turns.setdefault(id(one[1]), []).append(one)
+        due = [one for turn in turns.values() for one in turn[_AT_ONCE:]]
+        told = _asked([turn[:_AT_ONCE] for turn in turns.values()])
+
+
+def _asked(turns: Sequence[list[tuple[int, Node, Any]]]) -> list[tuple[int, Any]]:
+    """Ask each node what is due: (number, replies) of each verb."""
+    told: list[tuple[int, Any]] = []
+    pending = []
+    try:
+        for turn in turns:
+            begun = turn[0][1].begin([request for _, _, request in turn])
+            if begun is not None:
+                pending.append((turn, begun))
+        begun_for = {id(turn) for turn, _ in pending}
+        for turn in turns:
+            if id(turn) not in begun_for:
+                told += [(at, node.perform(request)) for at, node, request in turn]
+        while pending:
+            turn, begun = pending.pop()
+            told += zip([at for at, _, _ in turn], begun.finish(), strict=True)
+        return told
+    finally:
+        for _, begun in pending:
+            begun.drop()
 
 
 async def arun(steps: Steps[_T]) -> _T:

@@ -54,7 +54,9 @@ class Blocking:
         if request == NODE:
             return drive.run(getattr(self.nodes[about[0]], about[1])(*about[2]))
         if request == ALL:
-            return [self.perform(NODE, one) for one in about]
+            if len(about) == 1:
+                return [self.perform(NODE, about[0])]
+            return drive.run_all([getattr(self.nodes[node], verb)(*words) for node, verb, words in about])
         if request == PAUSE:
             self._never.wait(about)
             return None

@@ -1,23 +1,26 @@
 """The envelope in which a value travels, and the seal on it: bytes that anybody may have written, opened safely.
 
-    magic 2, version 1, codec 1, flags 1 | crc 4 | created 8, soft 8, hard 8, cost 8 | epoch 8 | raw size 4 | tags 2
+    magic 2, version 1, codec 1, flags 1 | sum 4 | created 8, soft 8, hard 8, cost 8 | epoch 8 | raw size 4 | tags 2
     for each tag: length 1, name, version 8
     when signed: length 1, name of the secret, HMAC 32
     body
 
-Numbers are big-endian, times float seconds. The CRC is over the key's name and all that follows it: it finds damage, and
-bodies that lie under another's name, and is no signature. A signature is over the key's name, all that stands before it,
-and the body as it was sent; it is verified before anything is expanded or decoded.
+Numbers are big-endian, times float seconds. The sum is XXH3's, over all that follows it, seeded by the key's name and what
+stands before: it finds damage, and bodies that lie under another's name, and is no signature. A signature is over the
+key's name, all that stands before it, with zeros for the sum, and the body as it was sent; it is verified before anything
+is expanded or decoded.
 
 The one rule: nothing in here raises for what it was given to open. It is an Envelope, or it is Damaged.
 """
 
 import math
 import struct
-import zlib
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from .codec import MAC, Codec, Zstd
+from .._base.missing import MISSING
+from .._core import xxh3
+from .codec import MAC, Codec, Msgpack, Zstd
 
 MAX_BODY = 8 << 20  # bytes of a body, expanded
 COMPRESS_FROM = 1024  # bytes; below, there is little to gain
@@ -28,7 +31,9 @@ _MAGIC = b"\xc5\xa7"
 _VERSION = 1
 _COMPRESSED, _SIGNED = 1, 2
 _HEAD = struct.Struct(">2sBBBIddddQIH")
-_CRC_AT = 5
+_SUM_AT = 5
+_REST = struct.Struct(">IddddQIH")  # from there on
+_EVER = math.inf
 _VERSION_OF = struct.Struct(">Q")
 
 
@@ -69,6 +74,8 @@ class Sealer:
         self._secrets = codec.secrets
         self._zstd = Zstd()
         self._compresses = compress and self._zstd.is_there
+        self._plainest = b"" if self._secrets else _MAGIC + bytes((_VERSION, codec.number, 0))  # how most envelopes begin
+        self._decode: Callable[[bytes], Any] = codec._decode if type(codec) is Msgpack else codec.decode  # a step less
 
     def seal(self, name: str, envelope: Envelope) -> bytes | None:
         """The bytes of an envelope under the key of this name; None for a body that is too large. Raises what the codec
@@ -91,21 +98,39 @@ class Sealer:
         if secrets is not None:
             flags |= _SIGNED
         rest = b"".join([_tag(*tag) for tag in tags]) if tags else b""
-        head = bytearray(_HEAD.pack(
-            _MAGIC, _VERSION, self._codec.number, flags, 0, created, soft_s, hard_s, cost_s, epoch, size, len(tags)))
+        head = _HEAD.pack(
+            _MAGIC, _VERSION, self._codec.number, flags, 0, created, soft_s, hard_s, cost_s, epoch, size, len(tags))
         key = name.encode()
         if secrets is not None:
-            mac = secrets.sign(key, bytes(head) + rest, body)
+            mac = secrets.sign(key, head + rest, body)
             rest += bytes((len(secrets.current),)) + secrets.current + mac
-        crc = zlib.crc32(body, zlib.crc32(rest, zlib.crc32(head, zlib.crc32(key))))
-        head[_CRC_AT:_CRC_AT + 4] = crc.to_bytes(4, "big")
-        return b"".join((head, rest, body))
+        start, rest = head[:_SUM_AT], b"".join((head[_SUM_AT + 4:], rest, body))
+        return b"".join((start, _sum(key, start, rest).to_bytes(4, "big"), rest))
+
+    def plain(self, name: str, payload: bytes, epoch: int, wall: float) -> Any:
+        """The value of an envelope that nothing but the clock has to say about: of this epoch, fresh at this time, without
+        tags, neither signed nor compressed. MISSING for every other, also for what cannot be opened: `open` says which."""
+        if payload[:_SUM_AT] != self._plainest or len(payload) < _HEAD.size:
+            return MISSING
+        said, created, soft_s, hard_s, cost_s, its_epoch, size, count = _REST.unpack_from(payload, _SUM_AT)
+        age_s = wall - created
+        if count or its_epoch != epoch or not (-_EVER < age_s < soft_s and age_s < hard_s and cost_s >= 0):
+            return MISSING
+        if _sum(name.encode(), self._plainest, payload[_SUM_AT + 4:]) != said:
+            return MISSING
+        body = payload[_HEAD.size:]
+        if len(body) != size or size > self._most:
+            return MISSING
+        try:
+            return self._decode(body)
+        except Exception:  # of another type, perhaps
+            return MISSING
 
     def open(self, name: str, payload: bytes) -> Envelope | Damaged:
         """The envelope under the key of this name, or why there is none."""
         if len(payload) < _HEAD.size:
             return Damaged("shorter than an envelope")
-        (magic, version, codec, flags, crc, created, soft_s, hard_s, cost_s, epoch, size, count) = _HEAD.unpack_from(payload)
+        (magic, version, codec, flags, said, created, soft_s, hard_s, cost_s, epoch, size, count) = _HEAD.unpack_from(payload)
         if magic != _MAGIC or version != _VERSION:
             return Damaged("of another version, or no envelope")
         if codec != self._codec.number or (flags & _SIGNED != 0) != (self._secrets is not None) or flags > 3:
@@ -113,13 +138,13 @@ class Sealer:
         if size > self._most or len(payload) > self._most + (1 << 19):
             return Damaged("too large")
         key = name.encode()
-        start = payload[:_CRC_AT] + b"\0\0\0\0"
-        if zlib.crc32(payload[_CRC_AT + 4:], zlib.crc32(key + start)) != crc:
+        start, rest = payload[:_SUM_AT], payload[_SUM_AT + 4:]
+        if _sum(key, start, rest) != said:
             return Damaged("damaged, or another key's")
         try:
             tags, at = _tags(payload, count) if count else ((), _HEAD.size)
             if self._secrets is not None:
-                signed = start + payload[_CRC_AT + 4:at]
+                signed = start + b"\0\0\0\0" + payload[_SUM_AT + 4:at]
                 end = at + 1 + payload[at] + MAC
                 secret, mac, body = payload[at + 1:end - MAC], payload[end - MAC:end], payload[end:]
                 if not self._secrets.are_signed(secret, mac, key, signed, body):
@@ -132,10 +157,14 @@ class Sealer:
                 body = self._zstd.expand(body, size)
             elif len(body) != size:
                 return Damaged("of another size than was said")
-            value = self._codec.decode(body)
+            value = self._decode(body)
         except Exception as error:  # whatever an opener makes of a stranger's bytes
             return Damaged(f"cannot be opened: {type(error).__name__}")
         return Envelope(value, created, soft_s, hard_s, cost_s, epoch, tags)
+
+
+def _sum(key: bytes, start: bytes, rest: bytes) -> int:
+    return xxh3(rest, xxh3(key + start)) & 0xFFFF_FFFF
 
 
 def _tag(name: str, version: int) -> bytes:

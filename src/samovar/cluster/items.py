@@ -26,6 +26,8 @@ from .node import (
 from .scripts import LONGEST_HOLD_MS
 
 UNTIL = struct.Struct(">Q")
+_REFUSALS = frozenset((b"ERROR", b"CLIENT_ERROR", b"SERVER_ERROR"))
+
 
 def whole_s(ms: int) -> int:
     """Seconds, rounded up: memcached keeps no others, and takes more than 30 days for a date."""
@@ -48,6 +50,14 @@ def found_in(reply: wire.Reply) -> Found:
     return Found(LEASED, token) if not body and wire.flag(flags, b"f") == 0 else Found(HIT, token, body)
 
 
+def founds_in(replies: Sequence[wire.Reply]) -> list[Found]:
+    """The same for a whole batch that was asked for `c f v`: values without a call for each."""
+    new = tuple.__new__  # what Found's own costs twice as much
+    return [new(Found, (HIT, (int(flags[0][1:]), False), body))
+            if body and len(flags) == 2 and flags[0][:1] == b"c" and flags[0][1:].isdigit() and len(flags[0]) < 22 else
+            found_in((code, flags, body)) for code, flags, body in replies]
+
+
 def is_lease(flags: Sequence[bytes]) -> bool:
     """Whether an item, asked for client flags and size, is a lease: what is neither that nor ours can be filled over."""
     return wire.flag(flags, b"f") == 0 and wire.flag(flags, b"s") == 0
@@ -63,10 +73,17 @@ def stored_by(reply: wire.Reply, refused: Any) -> Answer:
         UNAVAILABLE, fault_in(reply) or Fault("protocol", "no reply to a store"))
 
 
+def first_fault(replies: Sequence[wire.Reply]) -> Fault | None:
+    """What is wrong with the first reply that is a refusal."""
+    if _REFUSALS.isdisjoint([reply[0] for reply in replies]):
+        return None
+    return next(fault for reply in replies if (fault := fault_in(reply)) is not None)
+
+
 def fault_in(reply: wire.Reply) -> Fault | None:
     """What a refusal says about the engine."""
     code, words, _ = reply
-    if not code.endswith(b"ERROR"):
+    if code not in _REFUSALS:
         return None
     text = b" ".join(words).decode("latin-1")[:200]
     return Fault("full" if "out of memory" in text else "protocol", f"the engine said {text!r}")

@@ -22,7 +22,9 @@ from .items import (
     count_by,
     fault_in,
     fenced_by,
+    first_fault,
     found_in,
+    founds_in,
     is_fenced,
     is_lease,
     is_token,
@@ -46,6 +48,7 @@ from .node import (
     Capabilities,
     Fault,
     Node,
+    Pending,
     Steps,
     Token,
     check_body,
@@ -97,6 +100,9 @@ class MemcachedNode(Node):
     def perform(self, request: tuple[bytes, int]) -> Any:
         return self._line.exchange(*request)
 
+    def begin(self, requests: Sequence[tuple[bytes, int]]) -> Pending | None:
+        return self._line.begin(b"".join([payload for payload, _ in requests]), [count for _, count in requests])
+
     async def aperform(self, request: tuple[bytes, int]) -> Any:
         return await self._line.aexchange(*request)
 
@@ -124,19 +130,14 @@ class MemcachedNode(Node):
     def _all(self, commands: Sequence[bytes]) -> Generator[Any, Any, Any]:
         """The same, where one refusal is the failure of all."""
         replies = yield from self._ask(commands)
-        if type(replies) is not Fault:
-            for reply in replies:
-                fault = fault_in(reply)
-                if fault is not None:
-                    return fault
-        return replies
+        return replies if type(replies) is Fault else first_fault(replies) or replies
 
     # ---------------------------------------------------------------- reading and loading
 
     def read(self, keys: Sequence[str]) -> Steps[Answer]:
         check_keys(keys)
         replies = yield from self._all([wire.ask(key, "c f v") for key in keys])
-        return (UNAVAILABLE, replies) if type(replies) is Fault else (OK, [found_in(reply) for reply in replies])
+        return (UNAVAILABLE, replies) if type(replies) is Fault else (OK, founds_in(replies))
 
     def lease_many(self, keys: Sequence[str], ms: int) -> Steps[Answer]:
         check_keys(keys)

@@ -15,8 +15,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+from .blocking import NOT_YET
 from .node import Fault
-from .sockets import _FAULTS, NOT_YET, Line, fault_of
+from .sockets import _FAULTS, Line, fault_of
 
 
 class Message(NamedTuple):
@@ -105,7 +106,7 @@ class ThinSubscription(Subscription):
             while (reply := self._reader.gets()) is NOT_YET:
                 self._wire.socket.settimeout(max(timeout_s, 0.001))
                 try:
-                    self._wire._receive()
+                    self._wire.receive()
                 except TimeoutError:
                     return None
             return _message(reply)

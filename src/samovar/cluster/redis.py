@@ -21,7 +21,6 @@ from .node import (
     LONGEST_MS,
     LOST,
     MISS,
-    NOTHING,
     OK,
     TAG_TTL_MS,
     TOO_MANY,
@@ -32,6 +31,7 @@ from .node import (
     Capabilities,
     Fault,
     Node,
+    Pending,
     Steps,
     Token,
     check_body,
@@ -48,7 +48,7 @@ from .replies import (
     ID,
     fault_in,
     first_fault,
-    found_in,
+    founds_in,
     is_token,
     leased_in,
     listed_in,
@@ -125,6 +125,9 @@ class RedisNode(Node):
     def perform(self, request: Sequence[Command]) -> Any:
         return self._line.perform(request)
 
+    def begin(self, requests: Sequence[Sequence[Command]]) -> Pending | None:
+        return self._line.begin(requests)
+
     async def aperform(self, request: Sequence[Command]) -> Any:
         return await self._line.aperform(request)
 
@@ -168,7 +171,7 @@ class RedisNode(Node):
                 replies = listed_in(replies[0], len(keys))
         if type(replies) is Fault:
             return UNAVAILABLE, replies
-        found = [NOTHING if reply is None else found_in(reply) for reply in replies]
+        found = founds_in(replies)
         if found[0].kind is UNAVAILABLE and all(one.kind is UNAVAILABLE for one in found):
             return UNAVAILABLE, found[0].body
         return OK, found

@@ -40,6 +40,14 @@ def found_in(reply: Any) -> Found:
     return Found(UNAVAILABLE, None, fault) if fault else NOTHING
 
 
+def founds_in(replies: Sequence[Any]) -> list[Found]:
+    """The same for the replies of a whole batch, nil included: values without a call for each."""
+    new = tuple.__new__  # what Found's own costs twice as much
+    return [NOTHING if reply is None else
+            new(Found, (HIT, reply[:TOKEN], reply[HEAD:])) if type(reply) is bytes and reply[:1] == b"V" else
+            found_in(reply) for reply in replies]
+
+
 def leased_in(reply: Any) -> Answer:
     """What a lease that was not given says."""
     if type(reply) is bytes:

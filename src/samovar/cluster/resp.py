@@ -13,9 +13,10 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from .._base.extras import needed
 from .._core import Bulks
+from .blocking import NOT_YET
 from .clients import Runs
-from .node import Fault
-from .sockets import NOT_YET, Address, Line
+from .node import Fault, Pending
+from .sockets import Address, Line
 
 Command: TypeAlias = tuple[str | bytes | int, ...]
 
@@ -113,6 +114,10 @@ class ThinLine:
     def perform(self, commands: Sequence[Command]) -> Any:
         return self.line.exchange(self._pack(commands), len(commands))
 
+    def begin(self, requests: Sequence[Sequence[Command]]) -> Pending | None:
+        commands = requests[0] if len(requests) == 1 else [command for request in requests for command in request]
+        return self.line.begin(self._pack(commands), [len(request) for request in requests])
+
     async def aperform(self, commands: Sequence[Command]) -> Any:
         return await self.line.aexchange(self._pack(commands), len(commands))
 
@@ -144,6 +149,9 @@ class ClientLine:
     def take_any_run(self) -> None:
         """The next connection may be to another run of the engine."""
         self._runs.accepted = ""
+
+    def begin(self, requests: Sequence[Sequence[Command]]) -> None:
+        """Nothing: a client of redis-py's waits for what it asks."""
 
     def perform(self, commands: Sequence[Command]) -> Any:
         replies = RESTARTED if self._runs.is_other else self._perform(commands)

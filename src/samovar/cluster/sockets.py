@@ -14,24 +14,20 @@ without any.
 import asyncio
 import contextlib
 import os
-import select
-import selectors
 import socket
 import ssl
-import struct
-import sys
 import weakref
 from collections import deque
+from collections.abc import Sequence
+from itertools import accumulate, pairwise
 from typing import Any, NamedTuple, Protocol
 
 from .._base.clock import stopwatch
+from .blocking import NOT_YET, Aside, Wire, taker
 from .node import Fault
 
-NOT_YET: Any = type("NotYet", (), {"__repr__": lambda self: "NOT_YET"})()
 MOST_IDLE = 32  # blocking connections that are kept for later
 _LOOK_AFTER_S = 1.0  # a connection that lay idle for so long is looked at before it is used
-_CHUNK = 1 << 16
-_AT_ONCE = 1 << 15  # a request of no more bytes goes out whole before its answer is read
 
 
 class Dialect(Protocol):
@@ -39,7 +35,9 @@ class Dialect(Protocol):
 
     def reader(self) -> Any:
         """A parser for one connection. Its `gets` raises ValueError for what is no reply; `is_cutting` says that more is to
-        come of one that is too large and was answered already: the connection is not worth keeping."""
+        come of one that is too large and was answered already: the connection is not worth keeping. It may have
+        `drain(replies, count)`, which appends to the replies what is there, until they are so many: where `gets` is
+        written in Python."""
 
     def greeting(self) -> tuple[bytes, int]:
         """What a new connection says, and how many replies that has."""
@@ -73,8 +71,6 @@ def fault_of(error: BaseException, where: object) -> Fault:
     return Fault("refused", f"{where} cannot be reached: {getattr(error, 'strerror', None) or type(error).__name__}")
 
 
-_KERNEL_WAITS = sys.platform == "linux" and sys.maxsize > 1 << 32  # a time limit in the socket saves a call each time
-_LATER = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 _FAULTS = (OSError, EOFError, ValueError)  # TimeoutError and ssl.SSLError are OSErrors
 
 _lines: "weakref.WeakSet[Line]" = weakref.WeakSet()
@@ -105,7 +101,7 @@ class Line:
     def __init__(self, address: Address, dialect: Dialect, timeout_s: float) -> None:
         self.address, self.dialect, self.timeout_s = address, dialect, timeout_s
         self.is_closed = False
-        self._idle: deque[_Wire] = deque()
+        self._idle: deque[Wire] = deque()
         self._born = 0  # which generation of blocking connections is trusted
         self._streams: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Stream] = weakref.WeakKeyDictionary()
         _lines.add(self)
@@ -114,35 +110,50 @@ class Line:
 
     def exchange(self, payload: bytes, count: int) -> Any:
         """Send a request and return its `count` replies, or a Fault."""
-        wire = self._wire()
+        wire: Any = self._at_hand() or self.open()
         if type(wire) is Fault:
             return wire
         try:
             replies = wire.exchange(payload, count)
-        except _FAULTS as error:
+        except BaseException as error:
+            return self._broken(wire, error)
+        self._keep(wire)
+        return replies
+
+    def begin(self, payload: bytes, counts: Sequence[int]) -> "Underway | Aside | None":
+        """Send several requests in one, that have so many replies each, and do not wait. Where a connection must be opened
+        first a thread does it all; None where none is free."""
+        wire = self._at_hand()
+        if wire is not None:
+            return Underway(self, wire, payload, counts)
+        return Aside.start(lambda: _parted(self.exchange(payload, sum(counts)), counts))
+
+    def _at_hand(self) -> Wire | None:
+        """An idle connection that can be used."""
+        while True:
+            try:
+                wire = self._idle.pop()
+            except IndexError:
+                return None
+            if stopwatch() - wire.used < _LOOK_AFTER_S or wire.is_quiet():
+                return wire
             wire.socket.close()
-            self._drop_idle()
-            return fault_of(error, self.address)
-        except BaseException:  # interrupted: what is under way on it is anybody's guess
-            wire.socket.close()
-            raise
+
+    def _keep(self, wire: Wire) -> None:
+        """An exchange came to its end."""
         wire.used = stopwatch()
         if wire.born == self._born and len(self._idle) < MOST_IDLE and not wire.reader.is_cutting:
             self._idle.append(wire)
         else:
             wire.socket.close()
-        return replies
 
-    def _wire(self) -> Any:
-        """A connection for one exchange, or a Fault."""
-        while True:
-            try:
-                wire = self._idle.pop()
-            except IndexError:
-                return self.open()
-            if stopwatch() - wire.used < _LOOK_AFTER_S or wire.is_quiet():
-                return wire
-            wire.socket.close()
+    def _broken(self, wire: Wire, error: BaseException) -> Fault:
+        """It did not. Raises what is no fault: interrupted, what is under way on it is anybody's guess."""
+        wire.socket.close()
+        if not isinstance(error, _FAULTS):
+            raise error
+        self._drop_idle()
+        return fault_of(error, self.address)
 
     def open(self) -> Any:
         """A new blocking connection that was greeted, or a Fault. The caller closes its socket, or hands it back."""
@@ -150,7 +161,7 @@ class Line:
             return Fault("closed", f"the node for {self.address} was closed")
         wire, born = None, self._born
         try:
-            wire = _Wire(self._connect(), self.dialect.reader(), born, self.timeout_s)
+            wire = Wire(self._connect(), self.dialect.reader(), born, self.timeout_s)
             payload, count = self.dialect.greeting()
             fault = self.dialect.welcome(wire.exchange(payload, count)) if count else None
         except BaseException as error:
@@ -223,70 +234,36 @@ class Line:
             stream.fail(Fault("closed", f"the node for {self.address} was closed"))
 
 
-class _Wire:
-    """One blocking connection."""
+class Underway:
+    """Requests that were sent over one connection. Its `finish`, or `drop`, must be called."""
 
-    __slots__ = ("born", "reader", "socket", "timeout_s", "used")
+    __slots__ = ("_counts", "_line", "_wire")
 
-    def __init__(self, connected: socket.socket, reader: Any, born: int, timeout_s: float) -> None:
-        self.socket, self.reader, self.born, self.timeout_s, self.used = connected, reader, born, timeout_s, 0.0
-        if _KERNEL_WAITS and not isinstance(connected, ssl.SSLSocket):
-            limit = struct.pack("ll", int(timeout_s), int(timeout_s % 1 * 1_000_000) or 1)
-            connected.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
-            connected.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
-            connected.settimeout(None)
+    def __init__(self, line: Line, wire: Wire, payload: bytes, counts: Sequence[int]) -> None:
+        self._line, self._wire, self._counts = line, wire, counts
+        wire.begin(payload, sum(counts))
 
-    def exchange(self, payload: bytes, count: int) -> list[Any]:
-        gets = self.reader.gets
-        replies: list[Any] = []
+    def finish(self) -> list[Any]:
+        """For each request its replies, or a Fault."""
         try:
-            if len(payload) <= _AT_ONCE:
-                self.socket.sendall(payload)
-            else:
-                self._send_while_reading(payload)
-            while len(replies) < count:
-                reply = gets()
-                if reply is NOT_YET:
-                    self._receive()
-                else:
-                    replies.append(reply)
-        except BlockingIOError:
-            raise TimeoutError from None  # the kernel's word for it
-        if gets() is not NOT_YET:
-            raise ValueError("a reply that nobody asked for")
-        return replies
+            replies: Any = self._wire.finish()
+        except BaseException as error:
+            replies = self._line._broken(self._wire, error)
+        else:
+            self._line._keep(self._wire)
+        return _parted(replies, self._counts)
 
-    def _receive(self) -> None:
-        chunk = self.socket.recv(_CHUNK)
-        if not chunk:
-            raise EOFError
-        self.reader.feed(chunk)
+    def drop(self) -> None:
+        """Nobody wants the replies: the connection ends."""
+        self._wire.socket.close()
 
-    def _send_while_reading(self, payload: bytes) -> None:
-        """An engine that cannot send its answers may stop reading: so take in what comes while sending."""
-        view, sent, before = memoryview(payload), 0, self.socket.gettimeout()
-        self.socket.settimeout(0)  # TLS may be readable, or writable, and have nothing to give or take
-        try:
-            with selectors.DefaultSelector() as selector:
-                selector.register(self.socket, selectors.EVENT_READ | selectors.EVENT_WRITE)
-                while sent < len(view):
-                    ready = selector.select(self.timeout_s)
-                    if not ready:
-                        raise TimeoutError
-                    if ready[0][1] & selectors.EVENT_READ:
-                        with contextlib.suppress(*_LATER):
-                            self._receive()
-                    if ready[0][1] & selectors.EVENT_WRITE:
-                        with contextlib.suppress(*_LATER):
-                            sent += self.socket.send(view[sent:sent + _CHUNK])
-        finally:
-            self.socket.settimeout(before)
 
-    def is_quiet(self) -> bool:
-        """Whether nothing came while nothing was asked: an end, or what nobody asked for."""
-        if isinstance(self.socket, ssl.SSLSocket):
-            return False  # it may talk about itself: open another
-        return not select.select([self.socket], [], [], 0)[0] if self.socket.fileno() < 1024 else False
+def _parted(replies: Any, counts: Sequence[int]) -> list[Any]:
+    """The replies of each of several requests, or for each the Fault."""
+    if type(replies) is Fault:
+        return [replies] * len(counts)
+    ends = [0, *accumulate(counts)]
+    return [replies[start:end] for start, end in pairwise(ends)] if len(counts) > 1 else [replies]
 
 
 class _Stream(asyncio.Protocol):
@@ -295,6 +272,7 @@ class _Stream(asyncio.Protocol):
     def __init__(self, line: Line, loop: asyncio.AbstractEventLoop) -> None:
         self.line, self.loop = line, loop
         self.reader = line.dialect.reader()
+        self._take = taker(self.reader)
         self.transport: asyncio.Transport | None = None
         self.is_over = False
         self._raw: Any = None
@@ -380,18 +358,19 @@ class _Stream(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._moved = stopwatch()
-        asked, gets = self._asked, self.reader.gets
+        asked = self._asked
         self.reader.feed(data)
         try:
-            while (reply := gets()) is not NOT_YET:
-                if not asked:
-                    raise ValueError("a reply that nobody asked for")
-                self._replies.append(reply)
-                if len(self._replies) == asked[0][0]:
-                    future = asked.popleft()[1]
-                    if not future.done():
-                        future.set_result(self._replies)
-                    self._replies = []
+            while asked:
+                self._take(self._replies, asked[0][0])
+                if len(self._replies) < asked[0][0]:
+                    return
+                future = asked.popleft()[1]
+                if not future.done():
+                    future.set_result(self._replies)
+                self._replies = []
+            if self.reader.gets() is not NOT_YET:
+                raise ValueError("a reply that nobody asked for")
         except ValueError as error:
             self.fail(fault_of(error, self.line.address))
 

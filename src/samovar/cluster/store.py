@@ -80,6 +80,7 @@ class Store:
     def __init__(self, tier: Tier, sealer: Sealer, gate: Gate | None, stopwatch: Callable[[], float]) -> None:
         self.tier, self.gate, self.stopwatch = tier, gate, stopwatch
         self._sealer = sealer
+        self.plain = sealer.plain
         self.look: Callable[[Store, Asked], Generator[Request, Any, Any]] | None = None  # for hot keys (cluster/hot.py)
         self.look_many: Callable[[Store, Sequence[Asked]], Generator[Request, Any, Any]] | None = None
         self.counts = Counts()
@@ -96,15 +97,6 @@ class Store:
             return None
         return Entry(opened.created, opened.soft_s, opened.hard_s, opened.cost_s, opened.tags, opened.value,
                      opened.epoch)
-
-    def plain(self, node: str, wire: str, body: bytes) -> Any:
-        """The value of a body that nothing but the clock has to say about: fresh, without tags. MISSING for every other,
-        and for what cannot be opened: `unseal` says which."""
-        opened = self._sealer.open(wire, body)
-        if type(opened) is not Envelope or opened.tags or opened.epoch != self.tier.epoch(node):
-            return MISSING
-        age_s = self.tier.wall() - opened.created
-        return opened.value if age_s < opened.soft_s and age_s < opened.hard_s else MISSING
 
     def seal(self, node: str, asked: Asked, value: Any, words: Words, pairs: Sequence[tuple[str, int]],
              cost_s: float, epoch: int) -> tuple[bytes, int] | None:

@@ -74,6 +74,7 @@ class Tier:
         self.ring = ring
         self.namespace = namespace
         self.wire, self.tag_wire = keys, tag_keys
+        self._wires: Callable[[Sequence[Any]], list[str]] = getattr(keys, "many", lambda many: [keys(key) for key in many])
         self.mark_wire = tag_keys("@mark")
         self.lease_s, self.lease_ms = lease_s, max(1, math.ceil(lease_s * 1000))
         self.now, self.wall, self.chance = now, wall, chance
@@ -103,9 +104,19 @@ class Tier:
         """Whether no node is in any trouble: then each key's owner is asked, and nobody else."""
         return not self._troubled
 
-    def owner(self, wire: str) -> str:
-        """The node that owns a key."""
-        return self._only or self.ring.get_node(wire)
+    def by_owner(self, keys: Sequence[Any]) -> dict[str, tuple[list[Any], list[str]]]:
+        """Keys, and what they are called, by the node that owns them: {node: (keys, wire keys)}."""
+        wires = self._wires(keys)
+        if self._only:
+            return {self._only: (list(keys), wires)}
+        homes: dict[str, tuple[list[Any], list[str]]] = {}
+        for key, wire, node in zip(keys, wires, map(self.ring.get_node, wires), strict=True):
+            if node not in homes:
+                homes[node] = ([], [])
+            named, on = homes[node]
+            named.append(key)
+            on.append(wire)
+        return homes
 
     def is_up(self, node: str) -> bool:
         state = self._state[node]

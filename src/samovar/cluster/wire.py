@@ -12,8 +12,8 @@ None but for VA. What is no such reply ends the connection: after it nobody know
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
+from .blocking import NOT_YET
 from .node import Fault
-from .sockets import NOT_YET
 
 Reply: TypeAlias = tuple[bytes, list[bytes], bytes | None]
 
@@ -32,7 +32,7 @@ class Parser:
     def __init__(self, most: int = LARGEST_BODY) -> None:
         """most: larger bodies read as "?", and are dropped as they come."""
         self._most, self._cut = most, 0
-        self._buffer = b""
+        self._buffer: bytes | bytearray = b""
         self._at = 0
         self._needed = 0  # so much must be there before it is worth a look
 
@@ -42,15 +42,16 @@ class Parser:
             step = min(self._cut, len(chunk))
             self._cut -= step
             chunk = chunk[step:]
-        rest: Any = self._buffer
+        rest = self._buffer
         if self._at == len(rest):
             self._buffer, self._at = chunk, 0
         elif type(rest) is bytearray and self._at < 1 << 16:
             rest += chunk
         else:
-            self._buffer = bytearray(rest[self._at:])  # type: ignore[assignment]
-            self._buffer += chunk
+            rest = rest[self._at:]
             self._needed, self._at = max(0, self._needed - self._at), 0
+            ends = self._needed <= len(rest) + len(chunk)  # what is cheap to read; a large body is gathered first
+            self._buffer = bytes(rest) + chunk if ends else bytearray(rest) + chunk
 
     @property
     def is_cutting(self) -> bool:
@@ -59,43 +60,56 @@ class Parser:
 
     def gets(self) -> Any:
         """The next reply, or NOT_YET. Raises ValueError for what is none."""
-        buffer, at = self._buffer, self._at
-        if len(buffer) < self._needed:
-            return NOT_YET
-        end = buffer.find(b"\r\n", at, at + LONGEST_LINE + 2)
-        if end < 0:
-            if len(buffer) - at > LONGEST_LINE:
-                raise ValueError(f"a line of more than {LONGEST_LINE} bytes")
-            return NOT_YET
-        words = bytes(buffer[at:end]).split(b" ")
-        code = words[0]
-        if code not in _CODES:
-            raise ValueError(f"{code[:20]!r} begins no reply")
-        if code != b"VA":
-            self._at, self._needed = end + 2, 0
-            return code, words[1:], None
-        size = self._size(words)
-        start = end + 2
-        last = start + size
-        if size > self._most:
-            self._at, self._needed = min(last + 2, len(buffer)), 0
-            self._cut = last + 2 - self._at
-            return code, words[2:], b"?"  # an empty one would be a lease
-        if len(buffer) < last + 2:
-            self._needed = last + 2
-            return NOT_YET
-        if buffer[last:last + 2] != b"\r\n":
-            raise ValueError("a body that does not end where it should")
-        with memoryview(buffer) as view:
-            body = bytes(view[start:last])
-        self._at, self._needed = last + 2, 0
-        return code, words[2:], body
+        one: list[Reply] = []
+        self.drain(one, 1)
+        return one[0] if one else NOT_YET
 
-    @staticmethod
-    def _size(words: list[bytes]) -> int:
-        if len(words) < 2 or not words[1].isdigit() or len(words[1]) > 10 or int(words[1]) > LARGEST_BODY:
-            raise ValueError("a value without a size")
-        return int(words[1])
+    def drain(self, replies: list[Any], count: int) -> None:
+        """Append to the replies what is there, until they are so many. Raises ValueError for what is none."""
+        buffer, at, needed = self._buffer, self._at, self._needed
+        there, is_solid, find = len(buffer), type(buffer) is bytes, buffer.find
+        if there < needed:
+            return
+        needed = 0
+        try:
+            while len(replies) < count:
+                end = find(b"\r\n", at, at + LONGEST_LINE + 2)
+                if end < 0:
+                    if there - at > LONGEST_LINE:
+                        raise ValueError(f"a line of more than {LONGEST_LINE} bytes")
+                    return
+                words = bytes(buffer[at:end]).split(b" ")
+                code = words[0]
+                if code != b"VA":
+                    if code not in _CODES:
+                        raise ValueError(f"{code[:20]!r} begins no reply")
+                    at = end + 2
+                    replies.append((code, words[1:], None))
+                    continue
+                size = int(words[1]) if len(words) > 1 and words[1].isdigit() and len(words[1]) < 11 else -1
+                if not 0 <= size <= LARGEST_BODY:
+                    raise ValueError("a value without a size")
+                start = end + 2
+                last = start + size
+                if size > self._most:
+                    at = min(last + 2, there)
+                    self._cut = last + 2 - at
+                    replies.append((code, words[2:], b"?"))  # an empty one would be a lease
+                    continue
+                if there < last + 2:
+                    needed = last + 2
+                    return
+                if not buffer.startswith(b"\r\n", last):
+                    raise ValueError("a body that does not end where it should")
+                if is_solid:
+                    body = bytes(buffer[start:last])  # which copies once: it is bytes
+                else:
+                    with memoryview(buffer) as view:
+                        body = bytes(view[start:last])
+                at = last + 2
+                replies.append((code, words[2:], body))
+        finally:
+            self._at, self._needed = at, needed
 
 
 class Meta:

@@ -13,6 +13,8 @@ from samovar import (
     AsyncCluster, BudgetStats, Cache, FlightCounts, Freshness, LoadContext, LocalNode, ManualClock, OriginBudget, OriginBusy,
     PrecomputeStatus, Replayed, SingleFlight, Stats, Warmed, cache, cached, cached_method, hot_set, lru_cache, memoize,
     precompute, replay, trace_keys, warm,
+    AsyncCluster, BudgetStats, Cache, Cluster, ClusterStats, FlightCounts, Freshness, HashRing, HotKeys, LoadContext,
+    LocalNode, ManualClock, MemcachedNode, OriginBudget, OriginBusy, RedisNode, Replayed, SingleFlight, Stats, Warmed, cache, cached, cached_method, hot_set, lru_cache, memoize, replay, trace_keys, warm,
 )
 
 T = TypeVar("T")
@@ -345,3 +347,57 @@ async def main_ahead() -> None:
         assert_type(await ahead_async.wait(1), bool)
     assert_type(await ahead_far(1), str)
     assert_type(await ahead_far.delete(1), bool)
+ring = HashRing(["a", "b"], vnodes=40, weights={"b": 2}, load_factor=1.25, hash="ketama")
+assert_type(ring.get_node("key"), str)
+assert_type(ring.get_node(b"key") + ring.get_node(7), str)
+assert_type(ring.get_nodes("key", 2), list[str])
+assert_type(ring.add_node("c", weight=0.5), dict[str | bytes | int, str])
+assert_type(ring.remove_node("c"), dict[str | bytes | int, str])
+assert_type(ring.nodes, tuple[str, ...])
+assert_type(ring.copy(), HashRing)
+assert_type(ring.diff(HashRing()).moved, float)
+assert_type(ring.load().imbalance, float)
+assert_type(ring.acquire("key"), str)
+assert_type(ring.release("a"), None)
+assert_type("a" in ring, bool)
+assert_type(len(ring), int)
+
+
+def price_of(context: LoadContext) -> int: return 3
+def prices(keys: list[str]) -> dict[str, int]: return dict.fromkeys(keys, 3)
+
+
+nodes = [LocalNode("one"), RedisNode("redis://cache-1", timeout="50ms"), MemcachedNode("cache-2:11211")]
+tier = Cluster(nodes, near=Cache(100), hot=HotKeys(replicas=2), ttl="5m", namespace="shop", budget=OriginBudget(8))
+named = Cluster({"here": LocalNode()}, weights={"here": 2.0}, hash="ketama", bus=RedisNode("redis://bus"))
+assert_type(tier.set("tea", 3, ttl=timedelta(seconds=3), tags=["drinks"]), bool)
+assert_type(tier.set_many({"tea": 3}), int)
+assert_type(tier.set_many([("tea", 3)], fresh=Freshness(ttl=3)), int)
+assert_type(tier.add("tea", 3), bool)
+assert_type(tier.delete("tea"), bool)
+assert_type(tier.delete_many(["tea", 7]), int)
+assert_type(tier.get_many(["tea"]), dict[Any, Any])
+assert_type(tier.get_or_set_many(["tea"], prices, default=None), dict[Any, Any])
+assert_type(tier.invalidate_tags("drinks", "cakes"), None)
+assert_type(tier.stats(), ClusterStats)
+assert_type(tier.stats().load_mean_s, float)
+assert_type(tier.ring, HashRing)
+assert_type(tier.node_of("tea"), str)
+assert_type(tier.warm(["tea"], str, rate=5), Warmed)
+assert_type("tea" in tier, bool)
+tier.get_or_set("tea", lambda: 3, ttl="5m")
+tier.get_or_set("tea", price_of)
+with tier.writing("tea", hold="5s"), Cluster(nodes) as entered:
+    assert_type(entered, Cluster)
+
+
+async def use_cluster(shop: AsyncCluster) -> None:
+    async def price() -> int: return 3
+    assert_type(await shop.set("tea", 3, ttl=3), bool)
+    assert_type(await shop.delete_many(["tea"]), int)
+    assert_type(await shop.get_many(["tea"]), dict[Any, Any])
+    await shop.get_or_set("tea", price, tags="drinks")
+    await shop.get_or_set("tea", lambda: 3)
+    assert_type(shop.stats(), ClusterStats)
+    async with shop.writing("tea"), AsyncCluster(nodes) as entered:
+        assert_type(entered, AsyncCluster)

@@ -1,5 +1,9 @@
 """Mistakes that both checkers must find: each carries the complaint, and an unused complaint is an error."""
 from samovar import Cache, OriginBudget, SingleFlight, cached, cached_method, lru_cache, memoize, precompute
+from samovar import (
+    AsyncCluster, Cache, Cluster, HashRing, LocalNode, MemcachedNode, OriginBudget, SingleFlight, cached, cached_method,
+    lru_cache, memoize,
+)
 
 
 @lru_cache
@@ -91,3 +95,32 @@ def ahead(name: str) -> int: return len(name)
 ahead(3)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 ahead.touch(3)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 ahead("a", "b")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+ring = HashRing("ab", hash="md5")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+ring.get_node(3.5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+ring.get_nodes("key")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+ring.add_node(7)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+ring.diff(["a"])  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+HashRing(["a"], points=40)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+
+
+tier = Cluster([LocalNode()])
+Cluster()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+Cluster(["redis://cache-1"])  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]
+Cluster([LocalNode()], near=100)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+Cluster([LocalNode()], tll=3)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+Cluster([LocalNode()], budget=8)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+LocalNode(7)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+MemcachedNode()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+tier.set("tea", 3, tll=3)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+tier.set("tea")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+tier.get_many(7)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+tier.get_or_set("tea", 3)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+tier.invalidate_tags(7)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+tier.delete([])  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+async def rejected_cluster(shop: AsyncCluster) -> None:
+    with shop.writing("tea"):  # type: ignore[attr-defined]  # pyright: ignore[reportGeneralTypeIssues]
+        pass
+    await shop.set("tea", 3, tags=7)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await shop.stats()  # type: ignore[misc]  # pyright: ignore[reportGeneralTypeIssues]

@@ -1,0 +1,178 @@
+"""Several nodes asked by one thread: all are sent their requests before the first reply is awaited."""
+
+import threading
+import time
+
+import pytest
+
+from engines import Proxy
+from samovar.cluster.blocking import _AT_ONCE, Aside
+from samovar.cluster.drive import run, run_all
+from samovar.cluster.local import LocalNode
+from samovar.cluster.memcached import MemcachedNode
+from samovar.cluster.node import LEASED, MISS, OK, UNAVAILABLE, YOURS, Node
+from samovar.cluster.redis import RedisNode
+from support import LIMIT
+
+HANGS_S = 0.3
+
+
+@pytest.fixture
+def server(request, kind):
+    return request.getfixturevalue(f"{kind}_server")
+
+
+@pytest.fixture
+def node(kind):
+    """A maker of nodes."""
+    made = []
+
+    def make(port, timeout=LIMIT):
+        made.append(RedisNode(f"redis://127.0.0.1:{port}", timeout=timeout) if kind == "redis" else
+                    MemcachedNode(f"127.0.0.1:{port}", timeout=timeout))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+def idle(node):
+    """The connections that are kept for later."""
+    return getattr(node._line, "line", node._line)._idle
+
+
+def values_of(answers):
+    assert [status for status, _ in answers] == [OK] * len(answers)
+    return [[one.body for one in found] for _, found in answers]
+
+
+class Holding(Proxy):
+    """Holds replies back until `go` is set, and sets `seen` when a request comes."""
+
+    def __init__(self, target):
+        self.go, self.seen, self.all_seen = threading.Event(), threading.Event(), ()
+        super().__init__(target)
+
+    def _pass(self, one, other):
+        if one.getsockname()[1] == self.port:
+            return super()._pass(Noted(one, self.seen), other)
+        return super()._pass(Noted(one, None, self), other)
+
+
+class Noted:
+    """A plug that tells when something comes from it, or waits until the others were told."""
+
+    def __init__(self, plug, seen, holder=None):
+        self.plug, self.seen, self.holder = plug, seen, holder
+
+    def recv(self, size):
+        chunk = self.plug.recv(size)
+        if self.seen is not None:
+            self.seen.set()
+        elif self.holder.go.is_set():
+            for seen in self.holder.all_seen:
+                assert seen.wait(LIMIT)
+        return chunk
+
+    def shutdown(self, how):
+        self.plug.shutdown(how)
+
+
+def test_all_nodes_are_sent_their_requests_before_one_is_waited_for(server, node):
+    """No node answers before each has its request: whoever asks one after the other waits for ever."""
+    proxies = [Holding(server.port) for _ in range(3)]
+    try:
+        nodes = [node(proxy.port) for proxy in proxies]
+        assert run_all([one.put("key", b"value", 60_000) for one in nodes]) == [(OK, None)] * 3
+        for proxy in proxies:
+            proxy.seen.clear()
+        for proxy in proxies:
+            proxy.all_seen = [one.seen for one in proxies]
+            proxy.go.set()
+        assert values_of(run_all([one.read(["key"]) for one in nodes])) == [[b"value"]] * 3
+    finally:
+        for proxy in proxies:
+            proxy.close()
+
+
+@pytest.mark.parametrize("opens", [False, True], ids=["connected", "not yet connected"])
+def test_nodes_that_hang_together_take_one_timeout(server, node, proxied, opens):
+    """Five of six, so one after another would take five."""
+    proxies = [proxied(server.port) for _ in range(6)]
+    nodes = [node(proxy.port, HANGS_S) for proxy in proxies]
+    sound = nodes[3]
+    if not opens:
+        assert [status for status, _ in run_all([one.read(["key"]) for one in nodes])] == [OK] * 6
+    for proxy, one in zip(proxies, nodes, strict=True):
+        if one is not sound:
+            proxy.deaf.set()
+    begun = time.monotonic()
+    answers = run_all([one.read(["key"]) for one in nodes])
+    took_s = time.monotonic() - begun
+    assert [status for status, _ in answers] == [OK if one is sound else UNAVAILABLE for one in nodes]
+    assert {told.reason for status, told in answers if status is UNAVAILABLE} == {"timeout"}
+    assert HANGS_S * 0.9 < took_s < 4 * HANGS_S
+
+
+def test_fault_of_one_node_is_its_own(server, node, proxied):
+    broken = proxied(server.port)
+    nodes = [node(server.port), node(broken.port), node(server.port)]
+    assert values_of(run_all([one.read(["key"]) for one in nodes])) == [[None]] * 3
+    broken.close()
+    answers = run_all([one.read(["key"]) for one in nodes])
+    assert [status for status, _ in answers] == [OK, UNAVAILABLE, OK]
+    assert answers[1][1].reason in ("reset", "refused")
+    assert [len(idle(one)) for one in nodes] == [1, 0, 1]
+
+
+def test_batches_larger_than_any_buffer_pass_side_by_side(server, node):
+    nodes = [node(server.port) for _ in range(3)]
+    bodies = {f"{at}-{key}": bytes([at + key]) * (12 * _AT_ONCE) for at in range(3) for key in range(10)}
+    mine = [[(key, body, 60_000) for key, body in bodies.items() if key[0] == str(at)] for at in range(3)]
+    for _ in range(2):  # over new connections, and over old ones
+        answers = run_all([one.put_many(items) for one, items in zip(nodes, mine, strict=True)])
+        assert answers == [(OK, [(OK, None)] * 10)] * 3
+        read = run_all([one.read([key for key, _, _ in items]) for one, items in zip(nodes, mine, strict=True)])
+        assert values_of(read) == [[body for _, body, _ in items] for items in mine]
+    assert [len(idle(one)) for one in nodes] == [1, 1, 1]
+
+
+def test_verbs_for_one_node_go_as_one_request(server, node):
+    one, other = node(server.port), node(server.port)
+    keys = [f"key-{number}" for number in range(700)]
+    answers = run_all([*(one.lease(key, 10_000) for key in keys), other.read(["none"])])
+    assert [status for status, _ in answers] == [YOURS] * 700 + [OK]
+    assert len(idle(one)) == 1
+    again = run_all([verb for key in keys[:50] for verb in (one.lease(key, 10_000), one.read([key]))])
+    assert again[::2] == [(LEASED, None)] * 50 and {found[0].kind for _, found in again[1::2]} == {LEASED}
+    assert run(other.read(["none"]))[1][0].kind is MISS
+
+
+class Interrupted(Node):
+    """A node that can only be asked by `perform`, in which somebody presses Ctrl-C."""
+
+    def perform(self, request):
+        raise KeyboardInterrupt
+
+    def verb(self):
+        yield self, "anything"
+
+
+Interrupted.__abstractmethods__ = frozenset()
+
+
+def test_interrupt_leaves_no_reply_for_somebody_else(server, node):
+    one = node(server.port)
+    assert run(one.put("key", b"value", 60_000)) == (OK, None)
+    assert len(idle(one)) == 1
+    with pytest.raises(KeyboardInterrupt):
+        run_all([one.read(["key"]), Interrupted().verb()])
+    assert len(idle(one)) == 0
+    assert values_of([run(one.read(["another"]))]) == [[None]]
+
+
+def test_node_without_a_free_thread_to_open_its_connection_is_asked_all_the_same(server, node, monkeypatch):
+    monkeypatch.setattr(Aside, "start", lambda act: None)
+    nodes = [node(server.port), LocalNode(), node(server.port)]
+    assert values_of(run_all([one.read(["key"]) for one in nodes])) == [[None]] * 3
