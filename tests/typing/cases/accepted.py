@@ -10,11 +10,10 @@ from collections.abc import Hashable
 from typing import Any, Generic, TypeVar, assert_type
 
 from samovar import (
-    AsyncCluster, BudgetStats, Cache, FlightCounts, Freshness, LoadContext, LocalNode, ManualClock, OriginBudget, OriginBusy,
-    PrecomputeStatus, Replayed, SingleFlight, Stats, Warmed, cache, cached, cached_method, hot_set, lru_cache, memoize,
-    precompute, replay, trace_keys, warm,
-    AsyncCluster, BudgetStats, Cache, Cluster, ClusterStats, FlightCounts, Freshness, HashRing, HotKeys, LoadContext,
-    LocalNode, ManualClock, MemcachedNode, OriginBudget, OriginBusy, RedisNode, Replayed, SingleFlight, Stats, Warmed, cache, cached, cached_method, hot_set, lru_cache, memoize, replay, trace_keys, warm,
+    AsyncCluster, BudgetStats, Cache, Cluster, ClusterStats, FlightCounts, Freshness, HashRing, HotKeys,
+    LoadContext, LocalNode, ManualClock, MemcachedNode, OriginBudget, OriginBusy, PrecomputeStatus, RedisNode,
+    Replayed, SingleFlight, Stats, Warmed, cache, cached, cached_method, hot_set, lru_cache, memoize, precompute,
+    replay, trace_keys, warm,
 )
 
 T = TypeVar("T")

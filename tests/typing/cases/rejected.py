@@ -1,8 +1,7 @@
 """Mistakes that both checkers must find: each carries the complaint, and an unused complaint is an error."""
-from samovar import Cache, OriginBudget, SingleFlight, cached, cached_method, lru_cache, memoize, precompute
 from samovar import (
-    AsyncCluster, Cache, Cluster, HashRing, LocalNode, MemcachedNode, OriginBudget, SingleFlight, cached, cached_method,
-    lru_cache, memoize,
+    AsyncCluster, Cache, Cluster, HashRing, LocalNode, MemcachedNode, OriginBudget, SingleFlight, cached,
+    cached_method, lru_cache, memoize, precompute,
 )
 
 
