@@ -14,7 +14,7 @@ VENV := .venv/$(TAG)
 PY := $(VENV)/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check -qq
 PYTEST = $(PY) -m pytest -p randomly --timeout 300 $(PLUGIN)
-NATIVE := setup.py $(wildcard csrc/*/*.[ch] src/samovar/*.pyx src/samovar/*.pxd)
+NATIVE := setup.py $(wildcard csrc/*/*.[ch] src/samovar/*.pyx src/samovar/*.px[di])
 STRICT := -std=c11 -Wall -Wextra -Wconversion -Wshadow -Werror
 TARGETS := x86_64-windows-gnu aarch64-windows-gnu aarch64-macos x86_64-linux-musl aarch64-linux-musl x86-linux-gnu
 INCLUDE = $(shell $(PY) -c 'import sysconfig; print(sysconfig.get_path("include"))')

@@ -117,7 +117,7 @@ setup(
         Extension(
             "samovar._core",
             sources=["src/samovar/_core.pyx", *ours("csrc/pure/*.c", "csrc/object/*.c")],
-            depends=["setup.py", *ours("csrc/*/*.h", "src/samovar/*.pxd")],
+            depends=["setup.py", *ours("csrc/*/*.h", "src/samovar/*.px[di]")],
             include_dirs=["csrc"],
         )
     ],

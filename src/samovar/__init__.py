@@ -45,6 +45,7 @@ Level 5, answers made ahead of time:
     PrecomputeStatus, KeyStatus
                         how old they are, what failed, what waits
     NotBuilt            a result that could not be built, and whose last good one is too old
+    Feed                timelines: copied to followers, or fetched from those whom millions follow
 
 And words for all:
 
@@ -80,6 +81,7 @@ from .memo.options import unhashable as _unhashable
 
 if _TYPE_CHECKING:
     from .cluster import AsyncCluster, Cluster, ClusterStats, HotKeys, LocalNode, MemcachedNode, RedisNode
+    from .edge.feeds import Feed
     from .edge.precompute import precompute
     from .edge.results import KeyStatus, PrecomputeStatus
 
@@ -89,6 +91,7 @@ __all__ = [
     "Cache",
     "Cluster",
     "ClusterStats",
+    "Feed",
     "FileLease",
     "FlightCounts",
     "Freshness",
@@ -137,11 +140,12 @@ if hasattr(_os, "register_at_fork"):
     _os.register_at_fork(after_in_child=_core._forked)
 
 
-_LATER = {  # imported when first named, from where
+_LATER = {  # the rooms of what is imported when it is first named
     **dict.fromkeys(("AsyncCluster", "Cluster", "ClusterStats", "HotKeys", "LocalNode", "MemcachedNode", "RedisNode"),
-                    "cluster"),
-    "precompute": "edge.precompute",
-    **dict.fromkeys(("KeyStatus", "PrecomputeStatus"), "edge.results"),
+                    ".cluster"),
+    "Feed": ".edge.feeds",
+    "precompute": ".edge.precompute",
+    **dict.fromkeys(("KeyStatus", "PrecomputeStatus"), ".edge.results"),
 }
 
 
@@ -149,5 +153,5 @@ def __getattr__(name: str) -> object:
     room = _LATER.get(name)
     if room is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    found = globals()[name] = getattr(_import_module(f".{room}", __name__), name)
+    found = globals()[name] = getattr(_import_module(room, __name__), name)
     return found

@@ -743,3 +743,6 @@ cdef class Bulks:
         cdef bytearray out = bytearray(size + SV_BULKS_HELD)
         size = sv_bulks_sift(&self.bulks, begin, size, out)
         return bytes(out[:size])
+
+
+include "_core_feed.pxi"

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from samovar import ManualClock
-from samovar._lab import cold, engines, herd, hot, memo, node, stale
+from samovar._lab import cold, engines, feed, herd, hot, memo, node, stale
 
 pytestmark = pytest.mark.slow  # the same on every Python
 
@@ -201,3 +201,20 @@ def test_node_demonstration_loses_a_node_and_no_caller(monkeypatch):
 
 def test_node_demonstration_kills_a_real_server_where_there_is_one():
     survives(node.run(2, 1.0, query_s=0.002))
+
+
+def test_feed_demonstration_copies_no_star_and_shows_the_same_three_ways():
+    found = feed.run(1, 0.01)
+    pull, hybrid, push = (way.figures for way in found.ways)
+    assert found.warning == "" and "100,000 readers" in found.setting
+    assert pull["copies"] == 0 < hybrid["copies"]
+    assert push["copies"] - hybrid["copies"] >= feed.STAR_POSTS * feed.followers_of(0, 100_000)
+    assert hybrid["star_s"] < push["star_s"] / 5
+    assert hybrid["bytes"] < push["bytes"]
+
+
+def test_feed_demonstration_takes_a_crowd_that_fits_the_memory(monkeypatch):
+    monkeypatch.setattr(feed.os, "sysconf", lambda name: 4096 if name == "SC_PAGE_SIZE" else 1 << 18)  # a GiB
+    assert feed.crowd_for(3.0) == (1 << 29) // feed.BYTES_EACH < feed.CROWD
+    monkeypatch.setattr(feed.os, "sysconf", lambda name: 1 << 20)
+    assert feed.crowd_for(3.0) == feed.crowd_for(30.0) == feed.CROWD and feed.crowd_for(0.001) == 100_000

@@ -12,7 +12,7 @@ NAMES = ["lru_cache", "cache", "memoize", "cached_method", "Cache", "cached", "F
          "OriginBudget", "OriginBusy", "BudgetStats", "warm", "awarm", "hot_set",
          "save_hot_set", "load_hot_set", "trace_keys", "Warmed", "HashRing", "RingDiff", "RingLoad",
          "Cluster", "AsyncCluster", "ClusterStats", "HotKeys", "RedisNode", "MemcachedNode", "LocalNode",
-         "precompute", "PrecomputeStatus", "KeyStatus", "NotBuilt"]
+         "precompute", "PrecomputeStatus", "KeyStatus", "NotBuilt", "Feed"]
 
 
 def test_package_names_what_it_offers():

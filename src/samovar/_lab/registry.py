@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
-from . import cold, herd, hot, memo, node, stale
+from . import cold, feed, herd, hot, memo, node, stale
 from .findings import Demonstration
 
 
@@ -23,6 +23,7 @@ DEMONSTRATIONS = (
     Entry(cold.NAME, cold.TITLE, cold.run, 3.0),
     Entry(hot.NAME, hot.TITLE, hot.run, 3.0),
     Entry(node.NAME, node.TITLE, node.run, 3.0),
+    Entry(feed.NAME, feed.TITLE, feed.run, 3.0),
 )
 
 
