@@ -39,13 +39,18 @@ Level 4, one works, the crowd waits:
     trace_keys          the most asked keys of a trace or an access log
     Warmed              what warming came to
 
-Level 5, answers made ahead of time:
+Level 5, HTTP, and answers made ahead of time:
 
     precompute          results that are built before anybody asks, and built again in the background
     PrecomputeStatus, KeyStatus
                         how old they are, what failed, what waits
     NotBuilt            a result that could not be built, and whose last good one is too old
     Feed                timelines: copied to followers, or fetched from those whom millions follow
+
+    and, imported by name, `from samovar.edge import ...`:
+
+    HTTPCacheMiddleware an HTTP cache in front of an ASGI application
+    cache_control       a Cache-Control value from words that are checked
 
 And words for all:
 

@@ -257,3 +257,9 @@ def test_newer_answer_that_is_not_stored_takes_the_older_one_out():
 def test_policy_refuses_what_is_out_of_bounds(words, error):
     with pytest.raises(error, match=next(iter(words))):
         Front(**words)
+
+
+@pytest.mark.parametrize("status", [407, 408, 411, 412, 413, 416, 417, 421, 425, 426, 428, 429, 431, 511])
+def test_answers_that_speak_of_one_request_are_not_stored_whatever_lifetime_they_claim(status):
+    assert not is_stored(status, cache_control="public, max-age=60")
+    assert not is_stored(status, cache_control="must-understand, max-age=60")

@@ -6,8 +6,8 @@ asks `rules` what to do and does it. Field names are in lower case and values ar
 """
 
 from collections.abc import AsyncIterator, Callable, Iterable
-from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeAlias
 
 from .rules import Headers, Variants
 
@@ -20,6 +20,8 @@ class Request:
 
     target: as it stood in the request line. body: its chunks, or None where the message has none. length: what
     Content-Length said, or None.
+    client: the address of who sent it, for X-Forwarded-For, or None. version: of HTTP, as Via writes it.
+    about: whatever its front wants to hand to its origin.
     """
 
     method: str
@@ -28,17 +30,22 @@ class Request:
     headers: Headers
     body: AsyncIterator[bytes] | None = None
     length: int | None = None
+    client: bytes | None = None
+    version: bytes = b"1.1"
+    about: Any = field(default=None, repr=False)
 
 
 class OriginFailed(Exception):
     """The origin gave no answer, or no whole one.
 
     timed_out: it took too long. reached: a connection stood, so the request may have had an effect.
+    raised: what an origin in this very process raised, for its caller; else None.
     """
 
-    def __init__(self, why: str, *, timed_out: bool = False, reached: bool = True) -> None:
+    def __init__(self, why: str, *, timed_out: bool = False, reached: bool = True,
+                 raised: BaseException | None = None) -> None:
         super().__init__(why)
-        self.timed_out, self.reached = timed_out, reached
+        self.timed_out, self.reached, self.raised = timed_out, reached, raised
 
 
 class Reply(Protocol):
@@ -82,22 +89,39 @@ class Sender(Protocol):
 
 
 class Vault(Protocol):
-    """Where answers are kept: the Variants of a key, as one value that changes in one step."""
+    """Where answers are kept: the Variants of a key, as one value that changes in one step.
+
+    The exchange ends every fence that it took, by `change` or by `release`; the vault never raises for a store that
+    cannot be reached: then it finds nothing and keeps nothing.
+    """
+
+    waits: bool  # whether `find` can know more than `peek`
+    lags: bool  # whether what `peek` says may be older than what `find` says with anew
+    most: int | None  # bytes of the largest body that it takes; None: it does not say
+    takes_files: bool  # whether a body may be something that lies outside of memory (edge/body.py)
 
     def peek(self, key: bytes) -> Variants | None:
         """What is at hand without waiting; None says nothing when `waits`."""
 
-    waits: bool  # whether `find` can know more than `peek`
+    async def find(self, key: bytes, *, anew: bool = False) -> Variants | None:
+        """What is stored under a key. anew: what `peek` had is of no use."""
 
-    async def find(self, key: bytes) -> Variants | None:
-        """What is stored under a key."""
-
-    def fence(self, key: bytes) -> object:
+    async def fence(self, key: bytes) -> Any:
         """Where the key stands now, before its origin is asked: for `change`."""
 
-    async def change(self, key: bytes, fence: object, change: Callable[[Variants], Variants]) -> None:
-        """Put `change(what is there)` in its place; nobody else's change gets lost, and Variants that are empty and not
-        marked leave. Nothing is stored when the key, or a tag of what would be stored, was purged since the fence."""
+    async def change(self, key: bytes, fence: Any, change: Callable[[Variants], Variants]) -> bool:
+        """Put `change(what is there)` in its place, and end the fence; nobody else's change gets lost, and Variants that
+        are empty and not marked leave. False, and nothing is stored, when the key, or a tag of what would be stored, was
+        purged since the fence."""
+
+    def stands(self, key: bytes, fence: Any, tags: tuple[str, ...]) -> bool:
+        """Whether neither the key nor one of these tags was purged since the fence, as far as this process knows."""
+
+    def is_elsewhere(self, fence: Any) -> bool:
+        """Whether another process fetches the same at this moment, so that it will be stored without us."""
+
+    def release(self, fence: Any) -> None:
+        """End a fence without a change. One that is ended already is left alone."""
 
     async def drop(self, keys: Iterable[bytes]) -> None:
         """Take everything under these keys out, and whatever begins with one of them and a line feed."""

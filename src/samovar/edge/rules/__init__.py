@@ -4,7 +4,7 @@ Theory of operation. A front holds the connections, the store and the clock; for
 
     key = cache_key(scheme, host_of(headers), target, headers, policy.keyed)     None: not cacheable
     verdict = on_request(policy, key, method, headers, stored, now)              stored: the Variants under key, or None
-        SERVE                  send answer(policy, verdict)
+        SERVE                  send answer(policy, verdict)     shorter, for the common hit: plain_host, plain_hit, hit_head
         SERVE_AND_REVALIDATE   the same, and ask the origin in the background, once per entry
         FAIL                   send answer(policy, verdict): a 504
         REVALIDATE, FORWARD    ask the origin with origin_headers(policy, verdict); with verdict.collapse others for the
@@ -45,10 +45,10 @@ from .keys import cache_key, host_of
 from .outcome import Outcome, Result, on_failure, on_response, origin_headers
 from .policy import Policy
 from .selection import Variants
-from .verdict import Action, Verdict, on_request
+from .verdict import WATCHED, Action, Hit, Verdict, on_request, plain_hit, plain_host
 
 __all__ = [
-    "Action", "Answer", "Entry", "Fields", "Headers", "Outcome", "Part", "Policy", "Result", "Variants", "Verdict", "answer",
-    "cache_key", "format_date", "hit_head", "host_of", "on_failure", "on_request", "on_response", "origin_headers",
-    "parse_date",
+    "Action", "Answer", "Entry", "Fields", "Headers", "Hit", "Outcome", "Part", "Policy", "Result", "Variants", "Verdict",
+    "WATCHED", "answer", "cache_key", "format_date", "hit_head", "host_of", "on_failure", "on_request", "on_response",
+    "origin_headers", "parse_date", "plain_hit", "plain_host",
 ]

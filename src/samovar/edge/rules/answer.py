@@ -6,7 +6,7 @@ from .fields import Fields, first
 from .policy import Policy
 from .ranges import content_range, multipart
 from .statusfield import forwarded, hit
-from .verdict import Action, Verdict
+from .verdict import Action, Hit, Verdict
 
 Part: TypeAlias = bytes | tuple[int, int]  # bytes to send as they are, or a slice (start, stop) of the stored body
 
@@ -47,7 +47,7 @@ def answer(policy: Policy, verdict: Verdict, *, collapsed: bool = False) -> Answ
     return Answer(entry.status, entry.reason, (*entry.fields, *ours), () if silent else ((0, length),))
 
 
-def hit_head(policy: Policy, verdict: Verdict) -> bytes:
+def hit_head(policy: Policy, verdict: Verdict | Hit) -> bytes:
     """The head of the HTTP/1.1 message for a verdict that serves its entry whole, up to the empty line and with it.
 
     The caller guarantees that verdict.status is the entry's own status.

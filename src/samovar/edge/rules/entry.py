@@ -34,10 +34,10 @@ class Entry:
     etag, modified: its validators, as they were sent.
     tags: to invalidate it by.
     declared: what Content-Length said, or None. length: of the body, or None while it is not there whole.
-    body: the front's: anything that it can send `length` bytes from.
+    body: the front's: anything that it can send `length` bytes from. hit: the verdict that serves it whole, in this second.
     """
 
-    __slots__ = (*_PLAIN, "body", "_head", "_brief")
+    __slots__ = (*_PLAIN, "body", "hit", "_head", "_brief")
 
     key: bytes
     status: int
@@ -59,11 +59,12 @@ class Entry:
     declared: int | None
     length: int | None
     body: Any
+    hit: Any
     _head: bytes | None
     _brief: Fields | None
 
     def __init__(self, **words: Any) -> None:
-        self.length = self.body = self._head = self._brief = None
+        self.length = self.body = self.hit = self._head = self._brief = None
         for word, value in words.items():
             setattr(self, word, value)
 
@@ -97,7 +98,7 @@ class Entry:
         if self.declared is None and self.status not in _BODILESS:
             self.declared = length
             self.fields = (*self.fields, (b"content-length", b"%d" % length))
-        self._head = None
+        self._head = self.hit = None
         return True
 
     def head(self) -> bytes:

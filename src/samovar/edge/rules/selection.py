@@ -114,15 +114,19 @@ class Variants:
     another thread sees one state or the next.
 
     mark: the moment until which requests for this key are not made to wait for each other (hit-for-miss).
+    only: the entry for every request, where there is but one and it varies by nothing.
     """
 
-    __slots__ = ("axes", "mark")
+    __slots__ = ("axes", "mark", "only")
 
     def __init__(self, axes: tuple[tuple[tuple[bytes, ...], dict[Secondary, Entry]], ...] = (), mark: float = 0.0) -> None:
         self.axes, self.mark = axes, mark
+        self.only: Entry | None = axes[0][1].get(()) if len(axes) == 1 and not axes[0][0] else None
 
     def select(self, headers: Headers) -> Entry | None:
         """The entry for a request with these fields, the newest by Date where several are, or None."""
+        if self.only is not None:
+            return self.only
         best: Entry | None = None
         for names, table in self.axes:
             entry = table.get(secondary(names, headers) if names else ())

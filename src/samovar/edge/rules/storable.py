@@ -15,6 +15,10 @@ UNDERSTOOD = frozenset({
     428, 429, 431, 451, 500, 501, 502, 503, 504, 505, 506, 507, 508, 510, 511,
 })
 
+# They speak of one request, of its fields, its moment or its body, whatever lifetime they claim: kept, they would be an
+# error for everybody. RFC 6585 forbids to store 428, 429, 431 and 511.
+ABOUT_THE_REQUEST = frozenset({407, 408, 411, 412, 413, 416, 417, 421, 425, 426, 428, 429, 431, 511})
+
 NOT_STORED_FIELDS = frozenset({b"age", b"content-length"})  # reckoned anew each time
 MOST_NAMES = 16  # of request fields that one answer may vary by
 
@@ -49,7 +53,8 @@ def refuse(policy: Policy, method: str, authorized: bool, status: int, headers: 
     explicit = has_explicit(headers, said, shared)
     if method != "GET" and not (method == "POST" and own_location and explicit and 200 <= status < 300):
         return "method"
-    if not 200 <= status <= 999 or status in (206, 304) or (said.must_understand and status not in UNDERSTOOD):
+    if not 200 <= status <= 999 or status in (206, 304) or status in ABOUT_THE_REQUEST or (
+            said.must_understand and status not in UNDERSTOOD):
         return "status"
     if said.no_store and not said.must_understand:
         return "no-store"

@@ -5,6 +5,7 @@ the decision, it is a lookup, a comparison of what Vary names, and an integer ag
 """
 
 from enum import Enum
+from typing import Any
 
 from .directives import Asked, request_directives
 from .entry import Entry
@@ -72,6 +73,61 @@ class Verdict:
 
 
 _SERVE = Action.SERVE
+
+
+class Hit:
+    """The common hit: a fresh entry, to be served whole to a plain GET. It has those words of a Verdict that
+    `answer.hit_head` needs, and is the same for every request within a second of the entry's age.
+
+    since, until: the second. sent: the front's: what it has made of this, or None.
+    """
+
+    __slots__ = ("age", "entry", "sent", "since", "until")
+    said = None
+
+    def __init__(self, entry: Entry, age: int) -> None:
+        self.entry, self.age = entry, age
+        self.since = entry.born + age
+        self.until = self.since + 1
+        self.sent: Any = None
+
+    @property
+    def status(self) -> int:
+        """To answer with."""
+        return self.entry.status
+
+    def __repr__(self) -> str:
+        return f"<Hit {self.entry!r} age={self.age}>"
+
+
+WATCHED = _MATTERS | {b"host"}  # for `plain_host`
+
+
+def plain_host(headers: Headers) -> bytes | None:
+    """The Host of a GET that asks for nothing but a representation: none of its fields can change what is done with it.
+    None for every other request, and for one without exactly one Host."""
+    host = None
+    for name, value in headers:
+        if name in WATCHED:
+            if name != b"host" or host is not None:
+                return None
+            host = value
+    return host
+
+
+def plain_hit(headers: Headers, stored: Variants, now: float) -> Hit | None:
+    """The common hit, or None where `on_request` must say. The caller guarantees what `plain_host` says."""
+    entry = stored.only or stored.select(headers)
+    if entry is None:
+        return None
+    hit: Hit | None = entry.hit
+    if hit is not None and hit.since <= now < hit.until:
+        return hit
+    age = int(now - entry.born)
+    if not 0 <= age < entry.fresh or now < entry.born:
+        return None
+    entry.hit = hit = Hit(entry, age)
+    return hit
 
 
 def on_request(policy: Policy, key: bytes | None, method: str, headers: Headers, stored: Variants | None,

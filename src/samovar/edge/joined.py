@@ -1,0 +1,91 @@
+"""The workers of one proxy, joined so that a purge reaches all of them before it is answered.
+
+Each worker listens on a Unix socket in a directory that only the proxy's user can open, from before it serves until
+after. Whoever purges does it at home first, then tells every socket that is there and waits for each. One that nobody
+listens on any more was left by a worker that died, and its cache with it. One that does not answer in time makes the
+purge fail, so that nobody believes in what did not happen; to purge again is safe.
+
+A worker that starts while others purge: it listens before it takes its first request, so what it has when it was not
+told is younger than the purge.
+"""
+
+import asyncio
+import contextlib
+import json
+import os
+from collections.abc import Awaitable, Callable, Iterable
+from pathlib import Path
+
+Purge = Callable[..., Awaitable[int]]
+_LONGEST = 16_777_216  # bytes of one message
+
+
+class PurgeIncomplete(Exception):
+    """Not every worker has answered: some may still serve what was to be purged. Purge again."""
+
+
+class Joined:
+    """This worker's end, and its ways to the others."""
+
+    def __init__(self, directory: str, purge: Purge, limit_s: float) -> None:
+        self._place = Path(directory) / f"{os.getpid()}.sock"
+        self._purge, self._limit_s = purge, limit_s
+        self._server: asyncio.Server | None = None
+
+    async def start(self) -> None:
+        """Listen."""
+        _forget(self._place)
+        self._server = await asyncio.start_unix_server(self._told, self._place, limit=_LONGEST)
+
+    async def stop(self) -> None:
+        """Listen no more."""
+        if self._server is not None:
+            self._server.close()
+            _forget(self._place)
+
+    async def purge(self, *, urls: Iterable[str] = (), tags: Iterable[str] = (), everything: bool = False,
+                    soft: bool = False) -> int:
+        """Purge here and in every other worker; how many keys in all. Raises PurgeIncomplete, and what Exchange.purge
+        raises for what is no URL or tag."""
+        words = {"urls": [*urls], "tags": [*tags], "everything": everything, "soft": soft}
+        line = json.dumps(words).encode() + b"\n"
+        count = await self._purge(**words)
+        others = [place for place in self._place.parent.glob("*.sock") if place != self._place]
+        told = await asyncio.gather(*(self._tell(place, line) for place in others))
+        silent = [place.stem for place, answer in zip(others, told, strict=True) if answer is None]
+        if silent:
+            raise PurgeIncomplete(f"no answer from the workers {', '.join(sorted(silent))}")
+        return count + sum(answer or 0 for answer in told)
+
+    async def _tell(self, place: Path, line: bytes) -> int | None:
+        """What one worker answers: how many keys, or None when it does not answer properly."""
+        writer = None
+        try:
+            async with asyncio.timeout(self._limit_s):
+                reader, writer = await asyncio.open_unix_connection(place)
+                writer.write(line)
+                return int(json.loads(await reader.readline())["purged"])
+        except (ConnectionRefusedError, FileNotFoundError):  # nobody is there any more
+            _forget(place)
+            return 0
+        except (OSError, TimeoutError, ValueError, KeyError, TypeError):
+            return None
+        finally:
+            if writer is not None:
+                writer.close()
+
+    async def _told(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            async with asyncio.timeout(self._limit_s):
+                words = json.loads(await reader.readline())
+            writer.write(json.dumps({"purged": await self._purge(**words)}).encode() + b"\n")
+            await writer.drain()
+        except (OSError, TimeoutError, ValueError):
+            pass
+        finally:
+            writer.close()
+
+
+def _forget(place: Path) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        place.unlink()

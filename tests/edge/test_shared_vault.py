@@ -1,0 +1,195 @@
+"""One cluster behind several edges: what one keeps all have, and what one purges none has, nor keeps any more."""
+
+import asyncio
+
+import pytest
+
+from samovar import AsyncCluster, Cache, LocalNode, ManualClock, RedisNode
+from samovar.edge.rules import Entry, Policy, Variants
+from samovar.edge.shared_vault import ClusterVault, dumped, loaded
+from support import run_async
+from world import FRESH, START, Says, World, failed, running, settle, until
+
+TAGGED = {**FRESH, "surrogate-key": "news", "etag": '"a"'}
+
+
+def edges(*answers, near=False, policy=None):
+    """Two edges over two nodes, with one origin."""
+    nodes, clock = [LocalNode("one"), LocalNode("two")], ManualClock(START)
+    policy = Policy() if policy is None else policy
+    worlds = []
+    for _ in range(2):
+        words = {"near": Cache(100, ttl=60, clock=clock)} if near else {}
+        vault = ClusterVault(AsyncCluster(nodes, bus=False, clock=clock, **words), clock, keyed=bool(policy.keyed))
+        worlds.append(World(*answers, vault=vault, policy=policy))
+        worlds[-1].clock = clock
+        worlds[-1].exchange._wall = worlds[-1].exchange._fetcher.wall = clock
+    worlds[1].origin = worlds[1].exchange._fetcher.origin = worlds[0].origin
+    return worlds
+
+
+@running
+async def test_what_one_edge_keeps_the_other_serves():
+    one, two = edges(Says(body=b"tea", headers=TAGGED))
+    await one.ask()
+    one.clock.advance(5)
+    client = await two.ask()
+    assert (client.body, client.headers["age"], client.headers["etag"], len(one.origin)) == (b"tea", "5", '"a"', 1)
+    assert (await two.ask(range="bytes=1-")).body == b"ea" and (await two.ask(if_none_match='"a"')).status == 304
+
+
+@running
+async def test_variants_of_both_edges_lie_under_one_key():
+    def answer(request):
+        return Says(body=dict(request.headers)[b"accept-language"], headers={**FRESH, "vary": "accept-language"})
+
+    one, two = edges(answer)
+    for world, language in ((one, "de"), (two, "en"), (one, "en"), (two, "de"), (one, "de")):
+        assert (await world.ask(accept_language=language)).body.decode() == language
+    assert len(one.origin) == 2
+
+
+@pytest.mark.parametrize("purge", [{"urls": "http://h/"}, {"tags": "news"}, {"everything": True}])
+def test_purge_by_one_edge_holds_for_both(purge):
+    async def test():
+        one, two = edges(Says(body=b"old", headers=TAGGED), Says(body=b"new", headers=TAGGED))
+        await one.ask()
+        await two.exchange.purge(**purge)
+        if "everything" in purge:
+            await one.vault.cluster.clear()  # other processes hear of it within half a second; this one knows
+        assert (await one.ask()).body == b"new"
+
+    run_async(test())
+
+
+@pytest.mark.parametrize("purge", [{"urls": "http://h/"}, {"tags": "news"}])
+def test_purge_by_one_edge_wins_over_what_the_other_fetches(purge):
+    async def test():
+        held = asyncio.Event()
+        one, two = edges(Says(body=b"old", headers=TAGGED, head=held), Says(body=b"new", headers=TAGGED))
+        task = one.start()
+        await until(lambda: len(one.origin) == 1)
+        await two.exchange.purge(**purge)
+        held.set()
+        assert (await task).body == b"old" and one.stats.refused == 1  # it had asked before
+        assert (await two.ask()).body == b"new" and (await one.ask()).body == b"new"
+
+    run_async(test())
+
+
+@running
+async def test_soft_purge_of_a_url_serves_stale_while_it_is_renewed():
+    headers = {**TAGGED, "cache-control": "max-age=60, stale-while-revalidate=60"}
+    one, two = edges(Says(body=b"old", headers=headers), Says(body=b"new", headers=headers))
+    await one.ask()
+    assert await two.exchange.purge(urls=["http://h/"], soft=True) == 1
+    assert (await one.ask()).body == b"old"
+    await until(lambda: not one.exchange._renewing)
+    await settle()
+    assert (await two.ask()).body == b"new"
+
+
+@running
+async def test_unsafe_method_at_one_edge_holds_for_the_other():
+    one, two = edges(Says(), Says(200, b"", {}), Says(body=b"new"))
+    await one.ask()
+    await two.ask(method="DELETE")
+    assert (await one.ask()).body == b"new"
+
+
+@running
+async def test_keys_with_request_fields_leave_with_their_url():
+    one, two = edges(lambda request: Says(), policy=Policy(keyed=(b"x-site",)))
+    for site in ("a", "b"):
+        await one.ask(x_site=site)
+    assert (await two.ask(x_site="b")).said.startswith("samovar;hit")
+    await two.exchange.purge(urls="http://h/")
+    await one.ask(x_site="a")
+    await one.ask(x_site="b")
+    assert len(one.origin) == 4
+
+
+@running
+async def test_crowd_of_both_edges_stores_once_and_asks_at_most_once_each():
+    one, two = edges(Says(headers=TAGGED))
+    clients = await asyncio.gather(one.crowd(500), two.crowd(500))
+    assert {client.body for part in clients for client in part} == {b"body"} and len(one.origin) <= 2
+    assert one.stats.stored + two.stats.stored == 1
+
+
+@running
+async def test_near_cache_answers_without_a_node_and_what_it_lacks_is_looked_for_behind_it():
+    def answer(request):
+        return Says(body=dict(request.headers).get(b"accept-language", b"-"), headers={**FRESH, "vary": "accept-language"})
+
+    one, two = edges(answer, near=True)
+    await one.ask(accept_language="de")
+    await one.ask(accept_language="de")
+    fields = [(b"host", b"h"), (b"accept-language", b"de")]
+    assert one.exchange.quick("GET", b"http", b"/", fields).entry.body == b"de"
+    assert one.vault.peek(b"http://h/") is one.vault.peek(b"http://h/")  # read once
+    await two.ask(accept_language="en")
+    assert (await one.ask(accept_language="en")).said.startswith("samovar;hit") and len(one.origin) == 2
+
+
+@running
+async def test_hit_for_miss_is_known_to_both():
+    one, two = edges(lambda request: Says(headers={"cache-control": "no-store"}))
+    await one.ask()
+    assert (await two.vault.find(b"http://h/")).mark == START + Policy().hit_for_miss
+
+
+@running
+async def test_body_too_large_for_the_tier_is_passed_on_and_not_kept():
+    big = [b"x" * 100_000] * 60
+    one, _ = edges(lambda request: Says(body=big))
+    assert (await one.ask()).body == b"".join(big)
+    assert (await one.ask()).body == b"".join(big) and len(one.origin) == 2
+
+
+@running
+async def test_nodes_that_are_down_cost_hits_and_nothing_else():
+    nobody = RedisNode("redis://127.0.0.1:1")
+    vault = ClusterVault(AsyncCluster([nobody], bus=False), ManualClock(START))
+    world = World(lambda request: Says(), vault=vault)
+    assert (await world.ask()).status == 200 and (await world.ask()).status == 200
+    await world.exchange.purge(urls="http://h/", tags="x")
+    assert len(world.origin) == 2
+    await vault.cluster.aclose()
+
+
+@running
+async def test_origin_that_fails_gives_the_right_to_store_back():
+    one, two = edges(failed(), Says())
+    await one.ask()
+    await settle()
+    await two.ask()
+    assert two.stats.stored == 1
+
+
+def entry(**words):
+    made = Entry(key=b"http://h/", status=200, reason=b"OK", fields=((b"a", b"b"),), vary=(), varied=(), born=1.0,
+                 received=1.0, date=1, fresh=5, revalidate=5, error=5, strict=False, immutable=False, etag=None,
+                 modified=None, tags=("t",), declared=None, length=None)
+    assert made.complete(b"tea", 3)
+    for word, value in words.items():
+        setattr(made, word, value)
+    return made
+
+
+def test_plain_form_of_variants_comes_back_the_same():
+    variants = Variants().stored(entry(), 9).marked(7.0)
+    back = loaded(dumped(variants))
+    (found,) = back
+    assert found.dump() == entry().dump() and (found.body, back.mark) == (b"tea", 7.0)
+
+
+@pytest.mark.parametrize("plain", [
+    None, 5, "text", [], [2, 0.0, []], [1, "x", []], [1, 0.0, [[[], b""]]], [1, 0.0, [5]], {"a": 1},
+    *(dumped(Variants().stored(entry(**{word: value}), 9)) for word, value in [
+        ("body", b"te"), ("body", "tea"), ("key", "k"), ("status", "200"), ("status", 99), ("fields", ((b"a\r\nb", b""),)),
+        ("fields", ((b"a", b"b\r\nx: y"),)), ("fields", ((b"a", 5),)), ("born", None), ("tags", (5,)), ("etag", 5),
+        ("reason", 7), ("fresh", 1.5)]),
+])
+def test_what_nobody_of_ours_wrote_is_not_there(plain):
+    assert loaded(plain) is None
