@@ -4,6 +4,7 @@ import asyncio
 import random
 
 from samovar.edge.contracts import Request
+from samovar.edge.rules import Policy
 from world import FRESH, Client, Says, World, failed, running, settle, until
 
 
@@ -172,6 +173,28 @@ async def test_requests_that_wish_for_something_else_do_not_wait():
     await until(lambda: len(world.origin) == 5)
     held.set()
     await asyncio.gather(*tasks)
+
+
+@running
+async def test_reloads_wait_neither_for_each_other_nor_hold_up_those_who_do_not_ask_for_one():
+    held = asyncio.Event()
+    headers = {"cache-control": "max-age=60", "etag": '"a"'}
+    world = World(Says(headers=headers), Says(304, (), headers, head=held))
+    await world.ask()
+    tasks = [world.start(cache_control="no-cache") for _ in range(50)]
+    await until(lambda: world.origin.now == 50)
+    assert (await world.ask()).said.startswith("samovar;hit")
+    held.set()
+    assert {(await task).status for task in tasks} == {200}
+
+
+@running
+async def test_flood_of_reloads_is_left_aside_where_the_owner_says_so():
+    world = World(Says(), policy=Policy(obey_client=False))
+    await world.ask()
+    for wish in ("no-cache", "max-age=0", "min-fresh=9999"):
+        assert (await world.ask(cache_control=wish, pragma="no-cache")).said.startswith("samovar;hit")
+    assert len(world.origin) == 1
 
 
 @running

@@ -102,6 +102,21 @@ async def test_stale_while_revalidate_serves_at_once_and_asks_once_behind_it():
 
 
 @running
+async def test_entry_is_not_renewed_again_before_what_renews_it_is_stored():
+    gate = asyncio.Event()
+    world = World(Says(headers=SWR), Says(body=(b"n", b"ew"), headers=SWR, gate=gate))
+    await world.ask()
+    world.clock.advance(15)
+    for _ in range(5):
+        assert (await world.ask()).body == b"body"
+        await settle()
+    assert len(world.origin) == 2
+    gate.set()
+    await until(lambda: not world.exchange._renewing)
+    assert (await world.ask()).body == b"new" and len(world.origin) == 2
+
+
+@running
 async def test_renewal_that_fails_leaves_the_stale_answer():
     world = World(Says(headers=SWR), failed(), failed(), Says(body=b"new"))
     await world.ask()

@@ -130,6 +130,14 @@ class AppReply:
             self._news = asyncio.get_running_loop().create_future()
             await self._news
 
+    def at_hand(self) -> bytes | None:
+        """The whole body, where it is here already and nothing of it was taken; then it is taken."""
+        if not self._is_complete or self._error is not None or self._waiting != self._size or self._waiting > _AHEAD:
+            return None
+        chunks = list(self._chunks)
+        self._chunks.clear()
+        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
     async def close(self) -> None:
         """Nobody wants more of it."""
         self._is_closed = True

@@ -171,7 +171,7 @@ class Exchange(Short):
                 await out.joined(*ready)
                 return
             if key is None or not verdict.collapse or not self._max_waiters or (flight is not None and flight.alone) or (
-                    stored is not None and now < stored.mark) or crowd.is_alone(key):
+                    stored is not None and now < stored.mark) or verdict.reason == "request" or crowd.is_alone(key):
                 await self._finish(await self._fetcher.fetch(request, verdict, sender.inform), verdict, out)
                 return
             flight = crowd.pending(key, request.headers, stored, filling=shared)
@@ -290,7 +290,7 @@ class Exchange(Short):
         self.numbers.renewals += 1
         flight = self._begin(request, verdict, crowd, waits=False)
         flight.result.add_done_callback(self._orphaned)
-        flight.result.add_done_callback(lambda _: self._renewing.discard(name))
+        flight.ended = lambda: self._renewing.discard(name)  # when it is stored: until then what is stale is still served
 
     # ---------------------------------------------------------------- answers
 

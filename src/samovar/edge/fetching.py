@@ -249,6 +249,8 @@ class Fetcher:
                     outcome.result is Result.SERVE and outcome.entry is None and outcome.replaces is None)
             if flight is not None and (mark or (outcome.result is Result.PASS and outcome.status < 500)):
                 flight.alone = True
+            if fence is None and out is not None and entry is None and got.verdict.key:  # nothing is to be stored, yet
+                fence = await vault.fence(got.verdict.key)
             if fence is not None and (entry is not None or out is not None or mark):
                 taken, fence = fence, None
                 await self._put(got.verdict.key, taken, entry, out, mark)

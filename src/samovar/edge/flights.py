@@ -16,6 +16,7 @@ to find no flight leads the next one, so that a failure lets exactly one try.
 """
 
 import asyncio
+from collections.abc import Callable
 from itertools import count
 from typing import Any
 
@@ -32,10 +33,11 @@ class Flight:
     entry: of an answer that is being stored; `variants` are it alone, for the rules. filling: its body.
     alone: the answer is for its own request only, and others are not to wait for another like it.
     failed: the origin gave no answer, or an error that something stored stands in for: so it may for who waited.
-    result: what the leader gets.
+    result: what the leader gets. ended: called once, when it is over.
     """
 
-    __slots__ = ("alone", "entry", "failed", "fence", "filling", "headers", "is_over", "key", "result", "variants", "waiters")
+    __slots__ = ("alone", "ended", "entry", "failed", "fence", "filling", "headers", "is_over", "key", "result", "variants",
+                 "waiters")
 
     def __init__(self, key: bytes, headers: Headers, result: "asyncio.Future[Any]") -> None:
         self.key, self.headers, self.result = key, headers, result
@@ -45,6 +47,7 @@ class Flight:
         self.filling: Filling | None = None
         self.alone = self.failed = self.is_over = False
         self.waiters: list[asyncio.Future[None]] = []
+        self.ended: Callable[[], None] | None = None
 
     def lands(self, entry: Entry, filling: Filling) -> None:
         """Its answer may be stored, and is on its way."""
@@ -128,6 +131,9 @@ class Crowd:
                 del self.rooms[flight.key]
         flight.is_over = True
         flight.wake()
+        ended, flight.ended = flight.ended, None
+        if ended is not None:
+            ended()
 
     def is_alone(self, key: bytes) -> bool:
         """Whether what is on its way for this key is for its own request only."""

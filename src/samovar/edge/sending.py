@@ -71,7 +71,12 @@ class Out:
     async def passed(self, status: int, reason: bytes, headers: Fields, reply: Reply | None, gap_s: float) -> None:
         """A head, and a body that is for this client alone: no faster than it takes it."""
         await self._sender.start(status, reason, headers)
-        if reply is not None:
+        at_hand = getattr(reply, "at_hand", None)  # an application's answer mostly is, and then nothing need be waited for
+        body = at_hand() if at_hand is not None else None
+        if body is not None:
+            self._numbers.fetched += len(body)
+            await self._within(_one(body))
+        elif reply is not None:
             await self._within(_within_gaps(reply, gap_s, self._numbers))
         await self._sender.end()
 
@@ -125,6 +130,11 @@ def _pieces(part: bytes | memoryview) -> Iterator[memoryview]:
     """What a client can be given time for, one after the other."""
     whole = memoryview(part)
     return (whole[at:at + PIECE] for at in range(0, len(part), PIECE))
+
+
+async def _one(body: bytes) -> AsyncIterator[bytes]:
+    if body:
+        yield body
 
 
 async def _read(reader: Reader) -> AsyncIterator[bytes | memoryview]:
