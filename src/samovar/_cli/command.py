@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from .._version import __version__
+from .edge import edge
 from .lab import lab
 from .ring import ring
 
@@ -12,6 +13,7 @@ app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None,
     help="samovar, a native cache for Python: what to see and do from the command line.",
 )
+app.command(name="edge")(edge)
 app.command(name="lab")(lab)
 app.command(name="ring")(ring)
 

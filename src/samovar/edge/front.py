@@ -74,8 +74,7 @@ class Front(asyncio.Protocol):
         self.edge.watch(self._state.connections)
         peer = transport.get_extra_info("peername")
         self._client = str(peer[0]).encode() if isinstance(peer, tuple) else None
-        if transport.get_extra_info("ssl_object") is not None:
-            self._scheme = b"https"
+        self._scheme = self.edge.scheme(transport.get_extra_info("ssl_object") is not None)
         self._admin = self.edge.is_admin(transport.get_extra_info("sockname"))
         self._set_phase("head", self._limits.head_s)
         if len(self._state.connections) > self._limits.connections:
@@ -346,8 +345,8 @@ class Front(asyncio.Protocol):
 
     async def _asked(self, request: Request, sending: Sending) -> None:
         """The admin where it is meant, else the exchange."""
-        if self._admin or self.edge.is_reserved(request.target):
-            if not await self.edge.answer_admin(request, sending):
+        if self._admin or self.edge.is_reserved(request.method, request.target):
+            if not await self.edge.answer_admin(request, sending, own=self._admin):
                 await sending.start(404, phrase(404), ((b"content-length", b"0"), (b"cache-control", b"no-store")))
                 await sending.end()
             return

@@ -1,4 +1,4 @@
-"""The workers of one proxy, joined so that a purge reaches all of them before it is answered.
+"""The workers of one proxy, joined so that a purge reaches all of them before it is answered, and one can speak for all.
 
 Each worker listens on a Unix socket in a directory that only the proxy's user can open, from before it serves until
 after. Whoever purges does it at home first, then tells every socket that is there and waits for each. One that nobody
@@ -15,8 +15,10 @@ import json
 import os
 from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 Purge = Callable[..., Awaitable[int]]
+Look = Callable[[int], dict[str, Any]]  # what a worker says of itself, as JSON can
 _LONGEST = 16_777_216  # bytes of one message
 
 
@@ -27,9 +29,9 @@ class PurgeIncomplete(Exception):
 class Joined:
     """This worker's end, and its ways to the others."""
 
-    def __init__(self, directory: str, purge: Purge, limit_s: float) -> None:
+    def __init__(self, directory: str, purge: Purge, limit_s: float, look: Look = lambda most: {}) -> None:
         self._place = Path(directory) / f"{os.getpid()}.sock"
-        self._purge, self._limit_s = purge, limit_s
+        self._purge, self._limit_s, self._look = purge, limit_s, look
         self._server: asyncio.Server | None = None
 
     async def start(self) -> None:
@@ -48,27 +50,39 @@ class Joined:
         """Purge here and in every other worker; how many keys in all. Raises PurgeIncomplete, and what Exchange.purge
         raises for what is no URL or tag."""
         words = {"urls": [*urls], "tags": [*tags], "everything": everything, "soft": soft}
-        line = json.dumps(words).encode() + b"\n"
         count = await self._purge(**words)
+        told = await self._tell_all({"purge": words})
+        silent = sorted(worker for worker, answer in told.items() if answer is None or type(answer.get("purged")) is not int)
+        if silent:
+            raise PurgeIncomplete(f"no answer from the workers {', '.join(silent)}")
+        counts: list[int] = [answer["purged"] for answer in told.values() if answer is not None]
+        return count + sum(counts)
+
+    async def look(self, most: int) -> list[dict[str, Any]]:
+        """What this worker says of itself, and every other that answers. most: how much of what there may be much of."""
+        told = await self._tell_all({"look": most})
+        return [self._look(most), *(answer["looked"] for answer in told.values() if answer and "looked" in answer)]
+
+    async def _tell_all(self, words: dict[str, Any]) -> dict[str, dict[str, Any] | None]:
+        """What each other worker that is there answers, by its process; None for one that does not answer properly."""
+        line = json.dumps(words).encode() + b"\n"
         others = [place for place in self._place.parent.glob("*.sock") if place != self._place]
         told = await asyncio.gather(*(self._tell(place, line) for place in others))
-        silent = [place.stem for place, answer in zip(others, told, strict=True) if answer is None]
-        if silent:
-            raise PurgeIncomplete(f"no answer from the workers {', '.join(sorted(silent))}")
-        return count + sum(answer or 0 for answer in told)
+        return {place.stem: answer for place, answer in zip(others, told, strict=True) if answer != {}}
 
-    async def _tell(self, place: Path, line: bytes) -> int | None:
-        """What one worker answers: how many keys, or None when it does not answer properly."""
+    async def _tell(self, place: Path, line: bytes) -> dict[str, Any] | None:
+        """What one worker answers; {} when it is gone, None when it does not answer properly."""
         writer = None
         try:
             async with asyncio.timeout(self._limit_s):
-                reader, writer = await asyncio.open_unix_connection(place)
+                reader, writer = await asyncio.open_unix_connection(place, limit=_LONGEST)
                 writer.write(line)
-                return int(json.loads(await reader.readline())["purged"])
+                answer = json.loads(await reader.readline())
+                return answer if isinstance(answer, dict) and answer else None
         except (ConnectionRefusedError, FileNotFoundError):  # nobody is there any more
             _forget(place)
-            return 0
-        except (OSError, TimeoutError, ValueError, KeyError, TypeError):
+            return {}
+        except (OSError, TimeoutError, ValueError):
             return None
         finally:
             if writer is not None:
@@ -78,7 +92,9 @@ class Joined:
         try:
             async with asyncio.timeout(self._limit_s):
                 words = json.loads(await reader.readline())
-            writer.write(json.dumps({"purged": await self._purge(**words)}).encode() + b"\n")
+            answer = ({"looked": self._look(words["look"])} if "look" in words else
+                      {"purged": await self._purge(**words["purge"])})
+            writer.write(json.dumps(answer).encode() + b"\n")
             await writer.drain()
         except (OSError, TimeoutError, ValueError):
             pass

@@ -36,6 +36,7 @@ from .vault import CacheVault
 from .wall import Wall
 
 _logger = logging.getLogger("samovar.edge")
+_BACKLOG = 2_048  # connections that wait to be accepted
 
 
 class Shielded:
@@ -82,7 +83,7 @@ class Edge:
         self.exchange = self.make_exchange(self.make_origin(), now)
         self.knowing = Knowing(self.exchange, now, self.limits.heads)
         if self._directory is not None:
-            self._joined = Joined(self._directory, self.exchange.purge, settings.purge_s)
+            self._joined = Joined(self._directory, self.exchange.purge, settings.purge_s, self.look)
             await self._joined.start()
 
     async def stop(self) -> None:
@@ -160,12 +161,16 @@ class Edge:
         """Whether a connection came to the admin's own listener."""
         return self._admin_address is not None and tuple(address or ())[1:2] == self._admin_address[1:2]
 
-    def is_reserved(self, target: bytes) -> bool:
-        """Whether a target is the admin's."""
+    def scheme(self, tls: bool) -> bytes:
+        """What clients speak, over a connection with TLS or without."""
+        return b"https" if tls or self.settings.scheme == "https" else b"http"
+
+    def is_reserved(self, method: str, target: bytes) -> bool:
+        """Whether a request is the admin's, wherever it comes in."""
         return bool(self._reserved) and target.startswith(self._reserved)
 
-    async def answer_admin(self, request: Request, sender: Sender) -> bool:
-        """Let the admin answer; False when it does not."""
+    async def answer_admin(self, request: Request, sender: Sender, *, own: bool = False) -> bool:
+        """Let the admin answer; False when it does not. own: it came to the admin's own listener."""
         admin = self.settings.admin
         return admin is not None and await admin(self, request, sender)
 
@@ -178,6 +183,14 @@ class Edge:
         purge = self._joined.purge if self._joined is not None else self.exchange.purge
         count: int = await purge(urls=urls, tags=tags, everything=everything, soft=soft)
         return count
+
+    def look(self, most: int) -> dict[str, Any]:
+        """What this worker says of itself, as JSON can: nothing, unless a subclass knows better."""
+        return {}
+
+    async def look_around(self, most: int) -> list[dict[str, Any]]:
+        """What every worker that answers says of itself."""
+        return [self.look(most)] if self._joined is None else await self._joined.look(most)
 
 
 def period(limits: FrontLimits) -> float:
@@ -195,6 +208,7 @@ def listen(text: str) -> socket.socket:
         if sys.platform != "win32":
             bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind(place)
+        bound.listen(_BACKLOG)  # who comes before the first worker does waits
         bound.set_inheritable(True)
     except BaseException:
         bound.close()
@@ -209,15 +223,17 @@ def configured(edge: Edge) -> Any:
     return uvicorn.Config(
         edge, http=Front, loop="uvloop" if wanted("uvloop") is not None else "asyncio", ws="none", lifespan="on",
         interface="asgi3", log_config=None, access_log=False, proxy_headers=False, server_header=False, date_header=False,
-        workers=settings.workers, backlog=2_048, timeout_keep_alive=limits.keep_alive_s,
+        workers=settings.workers, backlog=_BACKLOG, timeout_keep_alive=limits.keep_alive_s,
         timeout_graceful_shutdown=settings.drain_s, ssl_certfile=settings.certificate, ssl_keyfile=settings.private_key)
 
 
-def serve(settings: Settings, ready: Callable[[tuple[Any, ...]], None] | None = None) -> None:
+def serve(settings: Settings, ready: Callable[[tuple[Any, ...]], None] | None = None, *,
+          kind: Callable[..., Edge] = Edge) -> None:
     """Run the proxy until SIGTERM or SIGINT, then let what is under way end, for `drain_s` at most.
 
-    ready: called with the address that is listened on, before anybody is answered. Raises OSError when an address is
-    taken, MissingExtra without uvicorn.
+    ready: called with the address that is listened on, before anybody is answered. kind: makes the Edge; with several
+    workers it is sent to them. Raises OSError when an address is taken, MissingExtra without uvicorn,
+    RuntimeError where it does not start.
     """
     uvicorn = needed("uvicorn", "edge", "samovar.edge.proxy")
     many = settings.workers > 1
@@ -228,14 +244,17 @@ def serve(settings: Settings, ready: Callable[[tuple[Any, ...]], None] | None = 
     try:
         if settings.admin_listen is not None:
             sockets.append(listen(settings.admin_listen))
-        edge = Edge(settings, directory, sockets[1].getsockname() if len(sockets) > 1 else None)
+        edge = kind(settings, directory, sockets[1].getsockname() if len(sockets) > 1 else None)
         config = configured(edge)
         if ready is not None:
             ready(sockets[0].getsockname())
         if many:
             needed("uvicorn.supervisors", "edge", "samovar.edge.proxy").Multiprocess(config, sockets=sockets).run()
         else:
-            uvicorn.Server(config).run(sockets)
+            server = uvicorn.Server(config)
+            server.run(sockets)
+            if not server.started:
+                raise RuntimeError("the proxy did not start: its log says why")
     finally:
         for bound in sockets:
             bound.close()

@@ -41,6 +41,7 @@ class Settings:
     listen: host:port; port 0 takes a free one.
     name: of this hop in Via and CDN-Loop: a token, and no other instance's; by default one that chance makes.
     workers: processes; each has a cache of its own, or all share what `vault` makes.
+    scheme: "https" where something in front of the proxy ends the clients' TLS.
     shield: another edge, nearer to the origin, that is asked in its place; the origin itself only when no connection to
         it can be had.
     host: what is sent to the origin as Host, instead of what the client asked for.
@@ -59,6 +60,7 @@ class Settings:
     listen: str = "127.0.0.1:8080"
     name: str = field(default_factory=lambda: f"samovar-{secrets.token_hex(4)}")
     workers: int = 1
+    scheme: str | None = None
     shield: str | None = None
     host: str | None = None
     origin_ca: str | None = None

@@ -138,11 +138,9 @@ class Entry:
         return out
 
     def softened(self, now: float) -> "Entry":
-        """The same, stale from now on: a soft purge. Its time to be served stale begins now."""
-        age = self.age(now)
-        if age >= self.fresh:
-            return self
-        return self.but(fresh=age, revalidate=age + self.revalidate - self.fresh, error=age + self.error - self.fresh)
+        """The same, stale from now on: a soft purge. It counts as older than it is, so that its time to be served stale
+        begins now, and so that a cache further on, which is told its Age, does not take it for fresh."""
+        return self if self.age(now) >= self.fresh else self.but(born=int(now) - self.fresh)
 
     def __repr__(self) -> str:
         return f"<Entry {self.key!r} {self.status} fresh={self.fresh} length={self.length}>"
