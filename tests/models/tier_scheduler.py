@@ -121,7 +121,7 @@ class Process:
 
     def __init__(self, world, name):
         self.world, self.name = world, name
-        tier = Tier(world.nodes, Ring(world.names), namespace="n", keys=KEYS, tag_keys=KEYS.tag, lease_s=LEASE_S,
+        tier = Tier(world.nodes, Ring(world.names), namespace="n", keys=KEYS, lease_s=LEASE_S,
                     now=lambda: world.now, wall=lambda: world.now, chance=lambda: 0.5)
         tier._lock = world.lock
         self.store = Store(tier, Sealer(CODEC, compress=False), None, world.stopwatch)

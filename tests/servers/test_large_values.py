@@ -99,10 +99,10 @@ def test_large_value_holds_up_nobody_else_in_asyncio(redis_server):
     asyncio.run(main())
 
 
-@pytest.mark.parametrize("counter", ["{}|epoch", "@mark"])
+@pytest.mark.parametrize("counter", ["{}|epoch", "mark"])
 def test_large_value_under_a_counter_begins_it_anew(redis_server, counter):
     with Cluster([RedisNode(redis_server.url, timeout=LIMIT, name="one")]) as shop:
-        wire = counter.format(shop._tier.namespace) if "{}" in counter else shop._tier.tag_wire(counter)
+        wire = counter.format(shop._tier.namespace) if "{}" in counter else shop._tier.own_wire(counter)
         shop.set("tea", 1, tags=["t"])
         place_in_redis(redis_server, wire)
         place_in_redis(redis_server, shop._tier.tag_wire("t"))
@@ -124,3 +124,16 @@ def test_large_item_of_memcached_is_refused_as_well(memcached_server):
         shop.set_many({key: key for key in keys})
         place_in_memcached(memcached_server, shop._tier.wire("k7"))
         assert shop.get_many(keys) == {key: key for key in keys if key != "k7"}
+
+
+def test_tag_that_is_called_as_the_cluster_s_own_counters_touches_none_of_them(redis_server):
+    node = RedisNode(redis_server.url, timeout=LIMIT, name="one")
+    with Cluster([node]) as shop:
+        shop.set("tea", 1)
+        for tag in ("@run", "run", "@mark", "mark", "@missed one", "missed one"):
+            shop.set("milk", 2, tags=[tag])
+            assert shop.get("milk") == 2
+            shop.invalidate_tags(tag)
+            assert shop.get("milk") is None
+        with Cluster([RedisNode(redis_server.url, timeout=LIMIT, name="one")]) as other:  # it sees to the run, if nobody has
+            assert other.get("tea") == 1

@@ -215,7 +215,7 @@ def test_loaded_batches_fill_the_near_cache(pair):
         other.get_or_set_many(["a", "c"], lambda keys: {"a": 1})
 
 
-def test_batch_waits_for_what_its_process_loads_and_survives_its_failure():
+def test_reads_that_joined_a_load_of_the_near_cache_s_own_survive_its_failure():
     clock, gate = ManualClock(), threading.Event()
     with Cluster([LocalNode(clock=clock)], near=Cache(10, ttl=60), bus=False) as cluster:
         cluster.set("there", 1)
@@ -229,7 +229,7 @@ def test_batch_waits_for_what_its_process_loads_and_survives_its_failure():
 
         def load():
             try:
-                cluster.get_or_set("tea", fails)
+                cluster.near.get_or_set("tea", fails)
             except Down as error:
                 errors.append(error)
 

@@ -26,11 +26,11 @@ _BATCH = 500
 
 
 def run_wire(tier: Tier) -> str:
-    return tier.tag_wire("@run")
+    return tier.own_wire("run")
 
 
 def note_wire(tier: Tier, node: str) -> str:
-    return tier.tag_wire(f"@missed {node}")
+    return tier.own_wire(f"missed {node}")
 
 
 def note(tier: Tier, node: str, *, keys: Sequence[str] = (), tags: Sequence[str] = (),

@@ -1,5 +1,6 @@
 """The words of the cell protocol: what is asked for, what was found, what was made of it."""
 
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -71,11 +72,15 @@ class Got(NamedTuple):
 NOT_THERE = Got(MISSING)
 
 
+making: ContextVar[frozenset[str]] = ContextVar("samovar_making", default=frozenset())  # wire keys that this code makes
+
+
 @dataclass(slots=True)
 class Load:
     """A factory's call for one key, in the words of app/factory.py: `context` is what the factory sees of it."""
 
     key: Any
+    wire: str
     stale: Any = MISSING
     value: Any = MISSING
     cost_s: float = 0.0

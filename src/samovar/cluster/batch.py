@@ -9,7 +9,7 @@ from typing import Any
 
 from .._base.missing import MISSING
 from . import tags as tagging
-from .asked import Asked, Got, Load
+from .asked import Asked, Got, Load, making
 from .cell import (
     AGAIN,
     ALONE,
@@ -151,6 +151,8 @@ def load_many(store: Store, asks: Sequence[Asked]) -> Generator[Request, Any, di
     left, look = list(asks), seen_many
     begun = store.stopwatch()
     waits = {asked.wire: Wait(begun) for asked in asks}
+    waited: set[str] = set()
+    mine = making.get()  # a factory asks for what it is making itself: nobody else may be waited for
     while left:
         seen = yield from look(store, left)
         look = look_many
@@ -174,10 +176,13 @@ def load_many(store: Store, asks: Sequence[Asked]) -> Generator[Request, Any, di
         for (asked, one), right in zip(unserved, told, strict=True):
             if isinstance(right, Right):
                 led.append((asked, right, one))
-            elif right == ALONE or waits[asked.wire].is_over(store, now):
+            elif right == ALONE or asked.wire in mine or waits[asked.wire].is_over(store, now):
                 alone.append((asked, one))
             else:
                 left.append(asked)
+                if right == WAIT and asked.wire not in waited:
+                    waited.add(asked.wire)
+                    store.counts.add("waited")
                 if waits[asked.wire].has_ended(store, one, now):
                     ended[Right(one.node, one.held)] = asked
         store.counts.add("misses", len(led) + len(alone))
@@ -212,7 +217,12 @@ def _claim_many(store: Store, wanted: Sequence[tuple[Asked, Seen]]) -> Generator
     asked_of: list[tuple[str, str, tuple[Any, ...]]]
     asked_of = [(wanted[at][1].node, "claim", (wanted[at][0].wire, wanted[at][1].token, tier.lease_ms)) for at in claims]
     asked_of += [(node, "lease_many", ([wanted[at][0].wire for at in on], tier.lease_ms)) for node, on in leases.items()]
-    answers = (yield ALL, asked_of) if asked_of else []
+    try:
+        answers = (yield ALL, asked_of) if asked_of else []
+    except BaseException:  # cancelled: what was given meanwhile nobody knows to be his
+        for node, _, (on, *_) in asked_of:
+            tier.left(node, [on] if type(on) is str else on)
+        raise
     for at, answer in zip(claims, answers, strict=False):
         if not tier.is_lost(wanted[at][1].node, answer, leaves=(wanted[at][0].wire,)):
             told[at] = _told(wanted[at][1].node, answer)
@@ -240,7 +250,7 @@ def _lead_many(store: Store, led: Sequence[_Led], *, behind: bool = False) -> Ge
             tier.loading(node)
         tags = tuple(dict.fromkeys(tag for asked, _, _ in led for tag in asked.tags))
         before = (yield from tagging.versions(tier, tags)) if tags else {}
-        loads = [Load(asked.key, store.old(asked, seen.entry)) for asked, _, seen in led]
+        loads = [Load(asked.key, asked.wire, store.old(asked, seen.entry)) for asked, _, seen in led]
         may_fail = all(seen.may_fail(asked.sie) for asked, _, seen in led)
         try:
             yield from call(store, led[0][0].maker, loads, waits=not behind and not may_fail)
@@ -259,6 +269,8 @@ def _lead_many(store: Store, led: Sequence[_Led], *, behind: bool = False) -> Ge
         answers = yield ALL, [(node, "fill_many", ([item for _, item in on],)) for node, on in items.items()]
         for (node, on), answer in zip(items.items(), answers, strict=True):
             if tier.is_lost(node, answer):
+                for right, _ in on:  # who invalidated it meanwhile is not known
+                    del kept[right]
                 continue
             for (right, _), one in zip(on, answer[1], strict=True):
                 store.filled(one[0])
@@ -308,7 +320,7 @@ def compute_many(store: Store, asks: Sequence[Asked]) -> Generator[Request, Any,
 
 def _compute_many(store: Store, alone: Sequence[tuple[Asked, Seen]]) -> Generator[Request, Any, dict[Any, Got]]:
     """Load where nothing can be stored."""
-    loads = [Load(asked.key, store.old(asked, seen.entry)) for asked, seen in alone]
+    loads = [Load(asked.key, asked.wire, store.old(asked, seen.entry)) for asked, seen in alone]
     may_fail = all(seen.may_fail(asked.sie) for asked, seen in alone)
     try:
         yield from call(store, alone[0][0].maker, loads, waits=not may_fail)

@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 
 from .._base.errors import OriginBusy
 from . import tags as tagging
-from .asked import NOT_THERE, Asked, Entry, Got, Load
-from .node import FENCED, HIT, LEASED, OK, UNAVAILABLE, YOURS, Found
+from .asked import NOT_THERE, Asked, Entry, Got, Load, making
+from .node import FENCED, HIT, LEASED, OK, UNAVAILABLE, YOURS, Answer, Found
 from .requests import ALL, CALL, ENTER, NODE, PAUSE, SPAWN, Request, Steps
 from .store import Store
 
@@ -178,7 +178,7 @@ def load(store: Store, asked: Asked, seen: Seen | None = None) -> Generator[Requ
             store.counts.add("misses")
             return (yield from _lead(store, asked, told, seen, as_of))
         now = store.stopwatch()
-        if told == ALONE or wait.is_over(store, now):
+        if told == ALONE or wait.is_over(store, now) or asked.wire in making.get():  # who waits for himself waits long
             store.counts.add("misses")
             return (yield from _compute(store, asked, seen, as_of))
         if told == WAIT:
@@ -187,7 +187,7 @@ def load(store: Store, asked: Asked, seen: Seen | None = None) -> Generator[Requ
                 store.counts.add("waited")
             has_ended = wait.has_ended(store, seen, now)
             if has_ended:
-                yield from _let_go(store, asked, Right(seen.node, seen.held))
+                yield from let_go(store, asked, Right(seen.node, seen.held))
             yield PAUSE, pause(0.0 if has_ended else now - wait.since)
         as_of = store.stopwatch()
         seen = yield from look(store, asked)
@@ -204,6 +204,19 @@ def pause(waited_s: float) -> float:
     return min(max(0.002, waited_s / 100), 0.025)
 
 
+def ask_right(store: Store, asked: Asked, node: str, token: Any = None) -> Generator[Request, Any, Answer | None]:
+    """A node's answer to a lease, or with a token to a claim; None when it is lost. Who is cancelled before it comes does not
+    know whether the right is his: it is taken back."""
+    tier, wires = store.tier, (asked.wire,)
+    try:
+        answer = yield NODE, ((node, "lease", (asked.wire, tier.lease_ms)) if token is None else
+                              (node, "claim", (asked.wire, token, tier.lease_ms)))
+    except BaseException:
+        tier.left(node, wires)
+        raise
+    return None if tier.is_lost(node, answer, leaves=wires) else answer
+
+
 def _claim(store: Store, asked: Asked, seen: Seen) -> Generator[Request, Any, "Right | int"]:
     """Ask for the right to load: a claim on what lies there, or a lease where nothing lies."""
     tier = store.tier
@@ -212,14 +225,14 @@ def _claim(store: Store, asked: Asked, seen: Seen) -> Generator[Request, Any, "R
     if seen.kind == TAKEN:
         return WAIT
     if seen.token is not None and tier.takes_writes(seen.node):
-        answer = yield NODE, (seen.node, "claim", (asked.wire, seen.token, tier.lease_ms))
-        if tier.is_lost(seen.node, answer, leaves=(asked.wire,)):
+        answer = yield from ask_right(store, asked, seen.node, seen.token)
+        if answer is None:
             return AGAIN
         return Right(seen.node, answer[1]) if answer[0] is YOURS else WAIT if answer[0] is LEASED else AGAIN
     tried = list(seen.tried)  # one that was too slow just now is not waited for a second time
     while (node := tier.home(asked.owners, tried, writes=True)) is not None:
-        answer = yield NODE, (node, "lease", (asked.wire, tier.lease_ms))
-        if tier.is_lost(node, answer, leaves=(asked.wire,)):
+        answer = yield from ask_right(store, asked, node)
+        if answer is None:
             tried.append(node)
             continue
         if answer[0] is YOURS:
@@ -241,7 +254,7 @@ def _lead(store: Store, asked: Asked, right: Right, seen: Seen, as_of: float, *,
         store.tier.loading(right.node)
         before = (yield from tagging.versions(store.tier, asked.tags)) if asked.tags else {}
         marked = (yield from tagging.marks(store.tier)) if asked.maker.wants_context else {}
-        made = Load(asked.key, store.old(asked, seen.entry))
+        made = Load(asked.key, asked.wire, store.old(asked, seen.entry))
         try:
             yield from call(store, asked.maker, [made], waits=not behind and not seen.may_fail(asked.sie))
         except Exception:
@@ -265,7 +278,7 @@ def _lead(store: Store, asked: Asked, right: Right, seen: Seen, as_of: float, *,
         else:
             is_over = True
             store.counts.add("unstored")
-            if (yield from _let_go(store, asked, right)) and not words.tags:
+            if (yield from let_go(store, asked, right)) and not words.tags:
                 got = got._replace(as_of=as_of)
         return got
     except GeneratorExit:  # the loop that drove this is gone: the lease ends by itself
@@ -273,7 +286,7 @@ def _lead(store: Store, asked: Asked, right: Right, seen: Seen, as_of: float, *,
         raise
     finally:
         if not is_over:
-            yield from _let_go(store, asked, right)
+            yield from let_go(store, asked, right)
 
 
 def drop_copies(store: Store, asked: Asked, holder: str) -> Steps:
@@ -287,7 +300,7 @@ def drop_copies(store: Store, asked: Asked, holder: str) -> Steps:
         tier.missed(node, keys=[asked.wire])
 
 
-def _let_go(store: Store, asked: Asked, right: Right) -> Generator[Request, Any, bool]:
+def let_go(store: Store, asked: Asked, right: Right) -> Generator[Request, Any, bool]:
     """Give the right back; whether it still was there."""
     answer = yield NODE, (right.node, "release", (asked.wire, right.token))
     return not store.tier.is_lost(right.node, answer, leaves=(asked.wire,)) and answer[0] is OK
@@ -300,7 +313,7 @@ def compute(store: Store, asked: Asked) -> Generator[Request, Any, Got]:
 
 def _compute(store: Store, asked: Asked, seen: Seen, as_of: float) -> Generator[Request, Any, Got]:
     """Load where nothing can be stored: no node can be asked, a writer is at work, or who held the lease is gone."""
-    made, begun = Load(asked.key, store.old(asked, seen.entry)), store.stopwatch()
+    made, begun = Load(asked.key, asked.wire, store.old(asked, seen.entry)), store.stopwatch()
     try:
         yield from call(store, asked.maker, [made], waits=not seen.may_fail(asked.sie))
     except Exception:
@@ -322,7 +335,7 @@ def renew(store: Store, asked: Asked, seen: Seen) -> Steps:
         taken = yield SPAWN, _lead(store, asked, told, seen._replace(kind=INVALID), 0.0, behind=True)
     finally:
         if not taken:
-            yield from _let_go(store, asked, told)
+            yield from let_go(store, asked, told)
         elif seen.kind == FRESH:
             store.counts.add("early")
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from . import admission, tags as tagging
 from .asked import Asked
-from .cell import FRESH, STALE, Seen, drop_copies, look
+from .cell import FRESH, STALE, Right, Seen, ask_right, drop_copies, let_go, look
 from .node import OK, UNAVAILABLE, YOURS
 from .requests import ALL, NODE, Request, Steps
 from .store import Store, Words
@@ -128,24 +128,27 @@ def _replace(store: Store, asked: Asked, seen: Any, value: Any, words: Words, pa
     """Fill the cell if it is still what was seen; whether it was."""
     tier = store.tier
     epoch = None if seen.entry is None or value is not seen.entry.value else seen.entry.epoch
-    if seen.token is not None:
-        node = seen.node
-        answer = yield NODE, (node, "claim", (asked.wire, seen.token, tier.lease_ms))
-    else:
-        home = tier.home(asked.owners, writes=True)
-        if home is None:
+    node = seen.node if seen.token is not None else tier.home(asked.owners, writes=True)
+    if node is None:
+        return False
+    answer = yield from ask_right(store, asked, node, seen.token)
+    if answer is None or answer[0] is not YOURS:
+        return False
+    token, is_over = answer[1], False
+    try:
+        sealed = store.seal(node, asked, value, words, pairs, cost_s, tier.epoch(node) if epoch is None else epoch)
+        if sealed is None:
             return False
-        node = home
-        answer = yield NODE, (node, "lease", (asked.wire, tier.lease_ms))
-    if tier.is_lost(node, answer, leaves=(asked.wire,)) or answer[0] is not YOURS:
-        return False
-    sealed = store.seal(node, asked, value, words, pairs, cost_s, tier.epoch(node) if epoch is None else epoch)
-    if sealed is None:
-        answer = yield NODE, (node, "release", (asked.wire, answer[1]))
-        tier.is_lost(node, answer, leaves=(asked.wire,))
-        return False
-    answer = yield NODE, (node, "fill", (asked.wire, answer[1], *sealed))
-    return not tier.is_lost(node, answer, leaves=(asked.wire,)) and answer[0] is OK
+        answer = yield NODE, (node, "fill", (asked.wire, token, *sealed))
+        is_over = True
+        return not tier.is_lost(node, answer, leaves=(asked.wire,)) and answer[0] is OK
+    except GeneratorExit:  # the loop that drove this is gone
+        is_over = True
+        tier.left(node, (asked.wire,))
+        raise
+    finally:
+        if not is_over:
+            yield from let_go(store, asked, Right(node, token))
 
 
 def touch(store: Store, asked: Asked) -> Generator[Request, Any, bool]:

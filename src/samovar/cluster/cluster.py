@@ -107,6 +107,8 @@ class Cluster(Face):
             value = self._keep(context, self._run(cell.get(self._store, asked)))
             return NONE if value is MISSING else value
 
+        if key in self._loading:
+            return (self._run(cell.get(self._store, asked))).value
         try:
             value = self._flights.get_or_set(self._name_of(asked), read)
         except Exception:  # a load that this joined failed: that is the affair of those who load
@@ -137,7 +139,7 @@ class Cluster(Face):
 
     def _read_many(self, keys: list[Any]) -> dict[Any, Any]:
         """What the shared tier has of these keys; the near cache's flights keep out what is invalidated meanwhile."""
-        if self._near is None:
+        if self._near is None or any(key in self._loading for key in keys):
             return self._run(batch.get_many(self._store, keys, self._plain))  # type: ignore[no-any-return]
         asks = {key: self._plain(key) for key in keys}
         ask, crowd = self._crowd("get_many", lambda left: self._run(
@@ -181,7 +183,8 @@ class Cluster(Face):
             mine = True
             if self._depth() == depth:  # nobody leads: a factory asks for what it is making
                 return self._landed(context, self._run(cell.compute(self._store, asked)))
-            return self._landed(context, self._run(cell.load(self._store, asked, seen)))
+            with self._loading.of(self._name_of(asked)):
+                return self._landed(context, self._run(cell.load(self._store, asked, seen)))
 
         while True:
             name = self._name_of(asked)
@@ -226,7 +229,8 @@ class Cluster(Face):
 
         def read(keys: list[Any]) -> Any:
             load = batch.compute_many if self._depth() == depth else batch.load_many  # as in `_fly`
-            return self._run(load(self._store, [by_key[key] for key in keys]))
+            with self._loading.of(*keys):
+                return self._run(load(self._store, [by_key[key] for key in keys]))
 
         left = list(by_key)
         while left:

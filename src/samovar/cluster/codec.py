@@ -215,6 +215,10 @@ class KeyMaker:
             raise TypeError(f"a tag must be a str, not {tag!r}")
         return self._named("t", tag)
 
+    def own(self, what: str) -> str:
+        """The name of what the cluster itself keeps in the tier; of no key and no tag."""
+        return self._named("m", what)
+
     def _named(self, kind: str, text: str) -> str:
         name = f"{self.prefix}{kind}{text}"
         if len(name) <= _LONGEST_KEY and is_plain(text):

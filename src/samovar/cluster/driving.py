@@ -5,7 +5,8 @@ import contextvars
 import inspect
 import logging
 import threading
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -14,9 +15,21 @@ from .._base.flight import is_inside, outside
 from ..app.background import TASKS, THREADS
 from ..app.factory import refuse_async
 from . import drive
+from .asked import Load, making
 from .requests import ALL, CALL, ENTER, NODE, PAUSE, SPAWN, Request
 
 _log = logging.getLogger("samovar")
+
+
+@contextmanager
+def _making(loads: Sequence[Load]) -> Iterator[None]:
+    """While a factory runs: it may ask for what it is making itself."""
+    before = making.get()
+    making.set(before | {load.wire for load in loads})
+    try:
+        yield
+    finally:
+        making.set(before)
 
 
 def _tell(error: BaseException) -> None:
@@ -65,7 +78,8 @@ class Blocking:
             return self.gate.enter(waits=about)
         if request == CALL:
             maker, loads = about
-            result = maker.begin(loads)
+            with _making(loads):
+                result = maker.begin(loads)
             if inspect.iscoroutine(result):
                 result.close()
                 refuse_async(maker.who, maker.factory)
@@ -76,6 +90,7 @@ class Blocking:
     def _spawn(self, steps: Generator[Request, Any, Any]) -> bool:
         context = contextvars.copy_context()
         context.run(outside)
+        context.run(making.set, frozenset())  # it makes nothing yet, whatever its caller makes
 
         def job() -> None:
             try:
@@ -124,7 +139,9 @@ class Awaiting:
             return await self.gate.aenter(waits=about)
         if request == CALL:
             maker, loads = about
-            return maker.values(loads, await self._call(maker, loads))
+            with _making(loads):
+                result = await self._call(maker, loads)
+            return maker.values(loads, result)
         assert request == SPAWN
         return self._spawn(about)
 
@@ -140,6 +157,7 @@ class Awaiting:
             return False
         context = contextvars.copy_context()
         context.run(outside)
+        context.run(making.set, frozenset())  # it makes nothing yet, whatever its caller makes
         job = self.run(steps)
         try:
             task = TASKS.start(asyncio.get_running_loop(), job, unwatched=True, context=context)

@@ -22,14 +22,16 @@ from . import changes
 from .asked import Asked, Got
 from .bus import wired
 from .codec import Codec, KeyMaker, Msgpack
-from .envelope import Sealer
+from .envelope import MOST_TAGS, Sealer
 from .hot import HotKeys, Spread
+from .near import Loading
 from .node import Node, new_owner
 from .patience import Patience
 from .report import ClusterStats, report
 from .requests import Steps
 from .ring import HashRing
 from .store import Store
+from .tags import LONGEST_TAG, PLACES
 from .tier import Tier
 
 Tags = str | Iterable[str] | None
@@ -113,7 +115,7 @@ class Face(FrontCore):
         chance = random.Random(seed).random
         ring = HashRing(tuple(named), vnodes=vnodes, weights=weights, hash=hash)
         spread = _spread(who, hot)
-        tier = Tier(named, ring, namespace=keys.prefix.rstrip(":"), keys=keys, tag_keys=keys.tag, lease_s=lease_s,
+        tier = Tier(named, ring, namespace=keys.prefix.rstrip(":"), keys=keys, lease_s=lease_s,
                     now=clock or stopwatch, wall=clock or wall, chance=chance,
                     replicas=1 if spread is None else spread.replicas)
         self._store = Store(tier, Sealer(Msgpack() if codec is None else codec), check_gate(who, budget), stopwatch)
@@ -128,6 +130,7 @@ class Face(FrontCore):
             self._keeper.hear, tier.moved = tier.hear, self._keeper.flush
         self._nodes = named if self._bus is None else {**named, **self._bus.nodes}
         self._flights: Cache[Any, Any] = Cache(1) if near is None else near
+        self._loading = Loading()
         self._near_s = math.inf if near is None or near.fresh is None or near.fresh.ttl is None else near.fresh.ttl
         self._begin()
 
@@ -187,7 +190,7 @@ class Face(FrontCore):
         said = options.freshness(who, ttl, fresh, self._fresh)
         asked = self._plain(key)
         asked.fresh = self._fresh if said is None else _without_idle(who, said)
-        asked.tags = options.tags(who, tags) or ()
+        asked.tags = () if tags is None else _carried(who, tags)
         asked.anew = anew
         asked.with_stale = not anew
         if factory is not None:
@@ -302,6 +305,17 @@ def completed(found: dict[Any, Any], default: Any) -> dict[Any, Any]:
                 raise KeyError(key)
             found[key] = default
     return found
+
+
+def _carried(who: str, tags: Tags) -> tuple[str, ...]:
+    """Tags that an envelope can carry: said before anything is loaded for them."""
+    given = options.tags(who, tags) or ()
+    if len(given) > MOST_TAGS // PLACES:
+        raise ValueError(f"{who}: tags must be at most {MOST_TAGS // PLACES}, not {len(given)}")
+    for tag in given:
+        if len(tag.encode()) > LONGEST_TAG:
+            raise ValueError(f"{who}: a tag must be at most {LONGEST_TAG} bytes, not {len(tag.encode())}")
+    return given
 
 
 def _named(who: str, nodes: Iterable[Node] | Mapping[str, Node]) -> dict[str, Node]:

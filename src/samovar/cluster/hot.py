@@ -214,6 +214,9 @@ class Spread:
                         there[1][0] == owner.entry.epoch):
                     filled = yield from self._fill(store, asked, node, token, owner, here[1][0])
             return owner
+        except GeneratorExit:  # the loop that drove this is gone: the lease ends by itself
+            filled = True
+            raise
         finally:
             if not filled:
                 answer = yield NODE, (node, "release", (asked.wire, token))

@@ -16,12 +16,59 @@ The one rule: `stands` is set only after a flush, and unset only before one. A l
 heard is fenced by the flush, whatever it finds `stands` to be when it ends.
 """
 
-from collections.abc import Callable
+import os
+import threading
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from ..app import Cache
 from . import notices
 from .notices import Notice
+
+_all: "weakref.WeakSet[Loading]" = weakref.WeakSet()
+
+
+def _forked() -> None:
+    """Those who load stayed in the parent."""
+    for loading in list(_all):
+        loading.forget()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)
+
+
+class Loading:
+    """Which keys this process loads now, through its near cache: who only reads does not wait for them."""
+
+    def __init__(self) -> None:
+        self.forget()
+        _all.add(self)
+
+    def forget(self) -> None:
+        """Begin without any."""
+        self._lock = threading.Lock()
+        self._counts: dict[Any, int] = {}
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._counts
+
+    @contextmanager
+    def of(self, *keys: Any) -> Iterator[None]:
+        """While these are loaded."""
+        with self._lock:
+            for key in keys:
+                self._counts[key] = self._counts.get(key, 0) + 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                for key in keys:
+                    left = self._counts.pop(key, 1) - 1  # a fork in the midst of it forgot them
+                    if left > 0:
+                        self._counts[key] = left
 
 
 class Near:

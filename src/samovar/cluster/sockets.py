@@ -311,6 +311,8 @@ class _Stream(asyncio.Protocol):
     def ask(self, payload: bytes, count: int) -> "asyncio.Future[Any]":
         """Write a request; its replies, or a Fault, come in the future."""
         future = self.loop.create_future()
+        if not self.is_over and self._raw.is_closing():  # a write failed, and the loop has not said so yet
+            self.connection_lost(None)
         if self.is_over:
             future.set_result(Fault("reset", f"{self.line.address} closed the connection"))
             return future

@@ -19,6 +19,7 @@ from .tier import Tier
 _MASK = (1 << 62) - 1
 _ODD = 0x9E3779B97F4A7C15  # 2**64 / golden ratio (Knuth, The Art of Computer Programming 3, 6.4): spreads the epochs
 PLACES = 2
+LONGEST_TAG = 254  # bytes; with its place before it, what an envelope carries
 
 Pair: TypeAlias = tuple[str, int]  # the place, "0" or "1", and the tag; its version there
 Steps: TypeAlias = Generator[Request, Any, Any]

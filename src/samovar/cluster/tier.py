@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from .codec import KeyMaker
 from .health import Breaker
 from .node import UNAVAILABLE, Fault
 
@@ -62,20 +63,19 @@ class _State:
 
 
 class Tier:
-    """nodes: {name: node}. ring: places keys by name (cluster/ring.py). keys, tag_keys: make wire keys of keys and tags.
+    """nodes: {name: node}. ring: places keys by name (cluster/ring.py). keys: makes wire keys.
     replicas: how many nodes may hold a key that is hot.
     patience_s: how long somebody's load is waited for; an engine that keeps whole seconds ends a lease up to two later.
     now: the clock of breakers. wall: the clock of envelopes. chance: 0 to 1, for jitter."""
 
-    def __init__(self, nodes: Mapping[str, Any], ring: Any, *, namespace: str, keys: Callable[[Any], str],
-                 tag_keys: Callable[[str], str], lease_s: float, now: Callable[[], float], wall: Callable[[], float],
+    def __init__(self, nodes: Mapping[str, Any], ring: Any, *, namespace: str, keys: KeyMaker,
+                 lease_s: float, now: Callable[[], float], wall: Callable[[], float],
                  chance: Callable[[], float], replicas: int = 1) -> None:
         self.nodes = dict(nodes)
         self.ring = ring
         self.namespace = namespace
-        self.wire, self.tag_wire = keys, tag_keys
-        self._wires: Callable[[Sequence[Any]], list[str]] = getattr(keys, "many", lambda many: [keys(key) for key in many])
-        self.mark_wire = tag_keys("@mark")
+        self.wire, self.tag_wire, self.own_wire, self._wires = keys, keys.tag, keys.own, keys.many
+        self.mark_wire = self.own_wire("mark")
         self.lease_s, self.lease_ms = lease_s, max(1, math.ceil(lease_s * 1000))
         self.now, self.wall, self.chance = now, wall, chance
         coarse = any(not node.capabilities.ms_ttl for node in self.nodes.values())
