@@ -3,13 +3,16 @@ and others are served meanwhile.
 """
 
 import asyncio
+import gc
 
 import pytest
 from raw import Running, answer, get, run, within
 
-from samovar.edge import wall
+from samovar.edge import quick, wall
 from samovar.edge.limits import FrontLimits, UpstreamLimits
-from samovar.edge.rules import Policy
+from samovar.edge.rules import Entry, Policy, format_date
+from support import run_async
+from world import Says, World
 
 FRESH = "Cache-Control: max-age=60"
 
@@ -147,6 +150,33 @@ def test_flood_of_other_heads_takes_no_more_than_its_bound():
     proxied(test)
 
 
+def test_bodies_that_left_the_store_after_a_hit_leave_memory_at_once():
+    async def test():
+        world = World(Says(body=b"x" * 1_000))
+        await world.ask()
+        fields = [(b"host", b"h")]
+        hit = world.exchange.quick("GET", b"http", b"/", fields)
+        assert hit is world.exchange.quick("GET", b"http", b"/", fields)
+        gc.disable()
+        try:
+            before = sum(isinstance(one, Entry) for one in gc.get_objects())
+            await world.exchange.purge(everything=True)
+            del hit
+            assert sum(isinstance(one, Entry) for one in gc.get_objects()) == before - 1
+        finally:
+            gc.enable()
+
+    run_async(test())
+
+
+def test_flood_of_long_hosts_is_not_remembered():
+    known = quick._key_of.cache_info().currsize
+    world = World(Says(headers={"cache-control": "no-store"}))
+    for number in range(9):
+        assert world.exchange.quick("GET", b"http", b"/", [(b"host", b"h" * 30_000 + b"%d" % number)]) is None
+    assert quick._key_of.cache_info().currsize == known
+
+
 @pytest.mark.parametrize("ranges", ["0-0," * 1_000 + "1-1", ",".join(f"0-{n}" for n in range(1_000)), "0-," * 20 + "0-",
                                     "5-1", "x", "0-99999999999999999999999", "-0", "99999999999999999999999-"])
 def test_floods_of_ranges_never_cost_more_than_the_body(ranges):
@@ -277,3 +307,16 @@ def test_clock_that_is_set_back_makes_nothing_live_longer(monkeypatch):
         assert "hit" not in (await proxy.ask(get("/")))[1]["cache-status"]
 
     proxied(test, numbered)
+
+
+def test_clock_that_was_ahead_for_a_while_does_not_make_everything_old_from_then_on(monkeypatch):
+    right = wall.wall()
+
+    async def test(proxy):
+        monkeypatch.setattr(wall, "wall", lambda: right + 7_200)
+        await proxy.ask(get("/ahead"))
+        monkeypatch.setattr(wall, "wall", lambda: right + 1)
+        for said in ("stored", "hit"):
+            assert said in (await proxy.ask(get("/")))[1]["cache-status"]
+
+    proxied(test, answer(b"body", FRESH, "Date: " + format_date(right).decode()))

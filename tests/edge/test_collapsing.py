@@ -38,6 +38,38 @@ async def test_failure_lets_exactly_the_next_one_try():
 
 
 @running
+async def test_crowd_in_front_of_an_origin_that_is_down_is_not_lined_up_for_it():
+    world = World(failed())
+    clients = await world.crowd(1_000)
+    assert len(world.origin) == 8 and {client.status for client in clients} == {502}
+    assert world.stats.waiting == 0 and sum("collapsed-failure" in client.said for client in clients) == 992
+
+
+@running
+async def test_crowd_that_gets_errors_only_is_not_lined_up_for_them():
+    world = World(Says(500, b"each its own", {}))
+    clients = await world.crowd(1_000)
+    assert {(client.status, client.body) for client in clients} == {(500, b"each its own")}
+    assert len(world.origin) == 1_000 and world.origin.most == 992
+
+
+@running
+async def test_waiters_that_left_are_not_remembered():
+    head = asyncio.Event()
+    world = World(Says(head=head))
+    leader = world.start()
+    await settle()
+    (flight,), = world.exchange._crowd().rooms.values()
+    waiters = [world.start() for _ in range(10)]
+    await until(lambda: len(flight.waiters) == 10)
+    for waiter in waiters:
+        waiter.cancel()
+    await until(lambda: not flight.waiters)
+    head.set()
+    assert (await leader).body == b"body"
+
+
+@running
 async def test_what_is_stale_stands_in_for_all_who_waited_for_an_answer_that_failed():
     headers = {"cache-control": "max-age=1, stale-if-error=99"}
     for failure in (failed(), Says(503, b"down", {})):

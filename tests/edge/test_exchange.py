@@ -117,6 +117,17 @@ async def test_entry_is_not_renewed_again_before_what_renews_it_is_stored():
 
 
 @running
+async def test_renewal_after_a_head_asks_for_the_whole():
+    headers = {"cache-control": "max-age=5, stale-while-revalidate=60"}
+    world = World(Says(body=b"old", headers=headers), Says(body=b"new", headers=headers))
+    await world.ask()
+    world.clock.advance(9)
+    assert (await world.ask(method="HEAD")).status == 200
+    await settle()
+    assert world.origin.asked[-1][0] == "GET" and (await world.ask()).body == b"new"
+
+
+@running
 async def test_renewal_that_fails_leaves_the_stale_answer():
     world = World(Says(headers=SWR), failed(), failed(), Says(body=b"new"))
     await world.ask()

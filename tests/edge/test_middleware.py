@@ -240,6 +240,36 @@ async def test_client_that_leaves_a_stream_is_told_to_the_application():
 
 
 @running
+async def test_client_that_leaves_before_the_first_event_is_told_to_the_application():
+    told, leaves = [], asyncio.Event()
+
+    async def app(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/event-stream")]})
+        while "http.disconnect" not in told:
+            told.append((await receive())["type"])
+
+    sent = []
+    task = asyncio.ensure_future(get(HTTPCacheMiddleware(app), leaves=leaves, sent=sent))
+    await until(lambda: Got(sent).status == 200)
+    leaves.set()
+    await task
+    await until(lambda: told[-1:] == ["http.disconnect"])
+
+
+@running
+async def test_renewal_after_a_head_asks_the_application_for_the_whole():
+    clock, calls = ManualClock(1_600_000_000.0), []
+    edge = HTTPCacheMiddleware(answers(headers={"cache-control": "max-age=5, stale-while-revalidate=60"}, calls=calls),
+                               cache=Cache(maxweight=1 << 20, clock=clock), wall=clock)
+    await get(edge)
+    clock.advance(9)
+    assert (await get(edge, method="HEAD")).body == b""
+    await until(lambda: len(calls) == 2)
+    assert calls[1]["method"] == "GET"
+    await edge.exchange.close()
+
+
+@running
 async def test_cancelled_request_is_cancelled():
     edge = HTTPCacheMiddleware(silent_for_ever)
     task = asyncio.ensure_future(get(edge))
@@ -440,6 +470,14 @@ async def test_cache_of_the_middleware_is_bounded_in_bytes():
         await get(edge, f"/{number}")
     stats = edge.exchange.vault.cache.stats()
     assert stats.maxweight == 64 << 20 and 60 <= stats.currsize <= 67 and stats.weight <= stats.maxweight
+
+
+@running
+async def test_marks_of_what_is_not_kept_weigh_their_urls():
+    edge = HTTPCacheMiddleware(answers(headers={"cache-control": "no-store"}), cache=Cache(maxweight=100_000))
+    for number in range(50):
+        await get(edge, "/" + "x" * 10_000 + str(number))
+    assert 1 <= len(edge.exchange.vault.cache) < 10
 
 
 @running

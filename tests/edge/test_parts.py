@@ -139,9 +139,11 @@ def test_time_never_runs_back_when_the_clock_is_set(monkeypatch):
     monkeypatch.setattr(wall_module, "wall", lambda: now[0])
     monkeypatch.setattr(wall_module, "stopwatch", lambda: watch[0])
     wall = Wall()
-    said = []
+    said, behind = [], []
     for clock, passed in ((1001, 1), (1002, 1), (500, 1), (501, 1), (400, 10), (5000, 1), (5001, 1)):
         now[0], watch[0] = float(clock), watch[0] + passed
         said.append(wall())
+        behind.append(wall.behind)
     assert said == sorted(said) and said[-1] == 5001.0
     assert said[2:5] == [1002.0, 1003.0, 1013.0]  # by the stopwatch, while the clock is behind
+    assert behind == [0.0, 0.0, 502.0, 502.0, 613.0, 0.0, 0.0]

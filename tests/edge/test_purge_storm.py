@@ -6,6 +6,9 @@ purge; readers note what they may not be below when they ask.
 
 import asyncio
 import random
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from weakref import WeakValueDictionary
 
 import pytest
 
@@ -48,6 +51,27 @@ class Versions:
                     yield part
 
         return Slow(body=(body[:1], body[1:]) if body[1:] else (body,), headers=headers)
+
+
+def test_two_loops_that_fetch_a_key_at_once_are_both_fenced_off_by_a_purge():
+    """1. both find no place for the key. 2. both make one. 3. the purge must break what both hold."""
+    both = threading.Barrier(2)
+
+    class Slowly(WeakValueDictionary):
+        def get(self, key, default=None):
+            found = super().get(key, default)
+            try:
+                both.wait(0.1)
+            except threading.BrokenBarrierError:
+                pass  # the other has to wait for us
+            return found
+
+    world = World()
+    world.vault._places = Slowly()
+    with ThreadPoolExecutor(2) as threads:
+        fences = list(threads.map(lambda _: asyncio.run(world.vault.fence(b"http://h/")), range(2)))
+    asyncio.run(world.exchange.purge(urls="http://h/"))
+    assert not any(world.vault.stands(b"http://h/", fence, ()) for fence in fences)
 
 
 @pytest.mark.parametrize("seed", range(4))

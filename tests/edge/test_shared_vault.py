@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from samovar import AsyncCluster, Cache, LocalNode, ManualClock, RedisNode
+from samovar.edge import shared_vault
 from samovar.edge.rules import Entry, Policy, Variants
 from samovar.edge.shared_vault import ClusterVault, dumped, loaded
 from support import run_async
@@ -132,6 +133,19 @@ async def test_near_cache_answers_without_a_node_and_what_it_lacks_is_looked_for
     assert (await one.ask(accept_language="en")).said.startswith("samovar;hit") and len(one.origin) == 2
 
 
+def test_what_is_read_of_a_near_cache_is_bounded_in_bytes(monkeypatch):
+    async def test():
+        monkeypatch.setattr(shared_vault, "_READ", 100_000)
+        one, _ = edges(Says(body=b"x" * 9_000), near=True)
+        for number in range(40):
+            await one.ask(f"/{number}")
+            await one.ask(f"/{number}")
+            assert one.vault.peek(b"http://h/%d" % number).only.length == 9_000
+        assert len(one.vault._near) == 40 and 1 <= len(one.vault._read) <= 11
+
+    run_async(test())
+
+
 @running
 async def test_hit_for_miss_is_known_to_both():
     one, two = edges(lambda request: Says(headers={"cache-control": "no-store"}))
@@ -189,7 +203,10 @@ def test_plain_form_of_variants_comes_back_the_same():
     *(dumped(Variants().stored(entry(**{word: value}), 9)) for word, value in [
         ("body", b"te"), ("body", "tea"), ("key", "k"), ("status", "200"), ("status", 99), ("fields", ((b"a\r\nb", b""),)),
         ("fields", ((b"a", b"b\r\nx: y"),)), ("fields", ((b"a", 5),)), ("born", None), ("tags", (5,)), ("etag", 5),
-        ("reason", 7), ("fresh", 1.5)]),
+        ("reason", 7), ("fresh", 1.5), ("born", float("nan")), ("born", float("inf")), ("received", float("-inf")),
+        ("reason", b"OK\r\nx: y"), ("etag", b'"a"\r\nx: y'), ("modified", b"\0"), ("status", 204), ("declared", 4),
+        ("fields", ((b"content-length", b"9"),)), ("fields", ((b"transfer-encoding", b"chunked"),))]),
+    [1, float("inf"), []], [1, float("nan"), []],
 ])
 def test_what_nobody_of_ours_wrote_is_not_there(plain):
     assert loaded(plain) is None

@@ -173,6 +173,25 @@ def test_304_of_another_answer_changes_nothing_and_the_origin_is_asked_anew():
     assert front.ask().body == b"new"
 
 
+def test_304_replaces_the_cookies_that_are_stored_and_adds_to_none_that_are_not():
+    front = scripted(Reply(cache_control="max-age=5", etag='"a"', set_cookie=["a=b", "c=d"]),
+                     Reply(304, b"", etag='"a"', set_cookie="a=c"), set_cookie="rfc")
+    front.ask()
+    front.pass_time(9)
+    assert front.ask()["set-cookie"] == "a=c" and front.ask()["set-cookie"] == "a=c" and len(front.seen) == 2
+    front = scripted(Reply(cache_control='max-age=5, no-cache="set-cookie"', etag='"a"', set_cookie="a=b"),
+                     Reply(304, b"", etag='"a"', set_cookie="a=c"), set_cookie="rfc")
+    front.ask()
+    front.pass_time(9)
+    assert front.ask()["set-cookie"] == "a=c" and front.ask()["set-cookie"] is None
+    taken = {"cache_control": 'max-age=5, no-cache="set-cookie"', "set_cookie": "a=c"}
+    front = scripted(Reply(cache_control="max-age=5", etag='"a"', set_cookie="a=b"), Reply(304, b"", etag='"a"', **taken),
+                     set_cookie="rfc")
+    front.ask()
+    front.pass_time(9)
+    assert front.ask()["set-cookie"] == "a=c" and front.ask()["set-cookie"] is None
+
+
 def test_304_that_forbids_storing_is_used_once():
     second, third, front = renewed({"cache_control": "max-age=5", "etag": '"a"'}, {"cache_control": "no-store"})
     assert second.cached and len(front.seen) == 3 and third.status == 502

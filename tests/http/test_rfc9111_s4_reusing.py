@@ -5,9 +5,9 @@ import pytest
 from front import START, Reply, always, fields, scripted
 
 from samovar._base.freshness import Freshness
-from samovar.edge.rules import Action, Policy, Variants, on_request
+from samovar.edge.rules import Action, Policy, Result, Variants, on_request, on_response
 from samovar.edge.rules.dates import format_date
-from samovar.edge.rules.freshness import born_at
+from samovar.edge.rules.freshness import Arrival, born_at
 
 
 def at(seconds):
@@ -114,10 +114,23 @@ def test_age_is_the_first_member_in_digits(value, seconds):
 
 
 def test_age_counts_the_date_and_the_time_on_the_way():
-    assert START - born_at(fields(date=at(-40)), START, START) == 40
-    assert START - born_at(fields(date=at(40)), START, START) == 0
-    assert START - born_at(fields(date=at(-40), age="50"), START - 5, START) == 55
-    assert START - born_at(fields(date="nonsense", age="50"), START, START) == 50
+    assert START - born_at(fields(date=at(-40)), Arrival(START, START, START)) == 40
+    assert START - born_at(fields(date=at(40)), Arrival(START, START, START)) == 0
+    assert START - born_at(fields(date=at(-40), age="50"), Arrival(START - 5, START, START)) == 55
+    assert START - born_at(fields(date="nonsense", age="50"), Arrival(START, START, START)) == 50
+
+
+def test_dates_are_compared_with_the_clock_when_it_was_set_back():
+    """Time goes on where it was; what an origin writes now would else be hours old as long as this process lives."""
+    assert START - born_at(fields(date=at(-7_200)), Arrival(START, START, START - 7_200)) == 0
+    assert START - born_at(fields(date=at(-7_240)), Arrival(START, START, START - 7_200)) == 40
+    verdict = on_request(Policy(), b"http://h/", "GET", fields(host="h"), None, START)
+    came = on_response(Policy(), verdict, 200, b"OK", fields(cache_control="max-age=60", date=at(-7_200)), asked_at=START,
+                       received=START, clock=START - 7_200)
+    assert (came.result, came.entry.age(START + 9), came.entry.received) == (Result.STORE, 9, START)
+    undated = on_response(Policy(), verdict, 200, b"OK", fields(cache_control="max-age=60"), asked_at=START,
+                          received=START, clock=START - 7_200)
+    assert dict(undated.headers)[b"date"] == at(-7_200).encode() and undated.entry.age(START + 9) == 9
 
 
 def test_answer_from_the_store_says_its_age():
@@ -322,7 +335,8 @@ def test_vary_is_compared_in_normal_form(first, second, same):
     ("accept-encoding", "gzip, br", "br,gzip", True), ("accept-encoding", "gzip", "GZIP, sdch, x1", True),
     ("accept-encoding", "gzip", "gzip, br;q=0", True), ("accept-encoding", "gzip", "gzip;q=1.000", True),
     ("accept-encoding", "gzip", "gzip, identity;q=0", False), ("accept-encoding", "x-gzip", "gzip", True),
-    ("accept-encoding", "gzip", "gzip;q=0.5, *", False), ("accept-encoding", "gzip;q=2", "gzip", False),
+    ("accept-encoding", "gzip", "gzip;q=0.5, *", False), ("accept-encoding", "*", "gzip;q=0, *", False),
+    ("accept-encoding", "*;q=0, br", "gzip;q=0, br, *;q=0", True), ("accept-encoding", "gzip;q=2", "gzip", False),
 ])
 def test_vary_on_preferences_folds_what_means_nothing(name, one, other, same):
     front = always(cache_control="max-age=60", vary=name)
@@ -334,6 +348,8 @@ def test_origin_is_asked_with_the_encoding_that_is_compared():
     front = always(cache_control="max-age=60", vary="accept-encoding")
     front.ask(accept_encoding="sdch, br;q=0.5 , GZIP")
     assert front.seen[0][2]["accept-encoding"] == "gzip, br;q=0.500"
+    front.ask(accept_encoding="*, gzip;q=0")  # a refusal that `*` would undo goes with it
+    assert front.seen[1][2]["accept-encoding"] == "*, gzip;q=0.000"
 
 
 def test_vary_order_and_case_of_names_mean_nothing():

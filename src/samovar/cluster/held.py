@@ -14,7 +14,7 @@ from .._base.freshness import Freshness
 from .._base.missing import MISSING
 from . import tags as tagging
 from .asked import Asked
-from .cell import AGAIN, FRESH, STALE, WAIT, Right, _claim, _let_go, drop_copies, look
+from .cell import AGAIN, FRESH, STALE, WAIT, Right, _claim, drop_copies, let_go, look
 from .cluster_async import AsyncCluster
 from .node import OK
 from .requests import NODE, Request
@@ -50,7 +50,7 @@ async def fill(cluster: AsyncCluster, held: Held, value: Any, *, fresh: Freshnes
 
 async def release(cluster: AsyncCluster, held: Held) -> None:
     """Give the right back; what lay there stays."""
-    await cluster._run(_let_go(cluster._store, held.asked, held.right))
+    await cluster._run(let_go(cluster._store, held.asked, held.right))
 
 
 def _hold(store: Store, asked: Asked) -> Generator[Request, Any, Held | bool]:
@@ -68,7 +68,7 @@ def _hold(store: Store, asked: Asked) -> Generator[Request, Any, Held | bool]:
         raise
     finally:
         if not is_over:
-            yield from _let_go(store, asked, right)
+            yield from let_go(store, asked, right)
     is_there = seen.kind in (FRESH, STALE) and seen.entry is not None
     return Held(asked, right, epoch, marked, seen.entry.value if is_there and seen.entry is not None else MISSING)
 
@@ -94,4 +94,4 @@ def _fill(store: Store, held: Held, value: Any, fresh: Freshness | None,
         raise
     finally:
         if not is_over:
-            yield from _let_go(store, asked, right)
+            yield from let_go(store, asked, right)

@@ -164,7 +164,7 @@ class AppOrigin:
         """Call the application; its answer, once it began. Raises OriginFailed, with what the application raised."""
         scope, receive = request.about
         reply = AppReply(request.method)
-        called = dict(scope, headers=list(request.headers))
+        called = dict(scope, method=request.method, headers=list(request.headers))
         extensions = scope.get("extensions")
         if extensions:
             called["extensions"] = {name: about for name, about in extensions.items() if name in _KEPT_EXTENSIONS}

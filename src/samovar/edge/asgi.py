@@ -193,6 +193,8 @@ class AppSender:
             if name == b"content-length":
                 self._left = int(value)
         await self._told({"type": "http.response.start", "status": status, "headers": undated(headers)})
+        if self._left is None and status not in (204, 304):
+            self._watch_client()  # of an answer without an end, the first part may be long in coming
 
     async def write(self, chunk: bytes | memoryview) -> None:
         """A part of the body; the last one ends it, when its length is known."""
@@ -201,7 +203,11 @@ class AppSender:
         self._is_over = self._left == 0
         await self._told({"type": "http.response.body", "body": chunk if isinstance(chunk, bytes) else bytes(chunk),
                           "more_body": not self._is_over})
-        if not self._is_over and self._watch is None and self._shares:
+        if not self._is_over:
+            self._watch_client()
+
+    def _watch_client(self) -> None:
+        if self._watch is None and self._shares:
             self._watch = asyncio.get_running_loop().create_task(self._look(asyncio.current_task()))
 
     async def end(self) -> None:

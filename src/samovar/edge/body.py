@@ -22,7 +22,7 @@ from typing import Any
 from .contracts import OriginFailed
 
 PIECE = 128 << 10  # bytes that are read from a file, or handed to a client, at once
-WINDOW = 1 << 20  # bytes that a fill that keeps nothing runs ahead of its slowest reader
+WINDOW = 256 << 10  # bytes that a fill that keeps nothing runs ahead of its slowest reader
 
 
 class LeftBehind(ConnectionError):
@@ -121,14 +121,15 @@ class Space:
         self._holders.pop(key, None)
         self._holders[key] = weakref.ref(file)
 
-    def holders(self, *, beyond: int = 0) -> list[bytes]:
-        """Keys whose files would have to go, the oldest first, for no more than so many bytes to be taken."""
+    def holders(self, *, beyond: int = 0, but: bytes | None = None) -> list[bytes]:
+        """Keys whose files would have to go, the oldest first, for no more than so many bytes to be taken. but: a key that
+        is not among them."""
         excess, keys = self.room.used - beyond, []
         for key, holder in list(self._holders.items()):
             file = holder()
             if file is None:
                 del self._holders[key]
-            elif excess > 0:
+            elif excess > 0 and key != but:
                 excess -= file.charged
                 keys.append(key)
         return keys

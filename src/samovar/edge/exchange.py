@@ -45,6 +45,7 @@ from .sending import Out
 _log = logging.getLogger("samovar")
 MIB = 1 << 20
 _LONGEST_S = 1e8  # what timers of event loops take
+_FAILURES = 8  # in a row, that one request waits for: a crowd is woken that often, not once for each of it
 _CLOSING_S = 5.0  # for which closing waits for what it ends
 
 
@@ -143,6 +144,7 @@ class Exchange(Short):
     async def _decide(self, request: Request, sender: Sender, out: Out, key: bytes | None) -> None:
         began, has_waited, crowd = stopwatch(), False, self._crowd()
         flight: Flight | None = None
+        lost = 0  # flights that one waited for and that brought nothing
         anew, shared = False, self.vault.waits
         while True:
             stored = None if key is None else await crowd.find(self.vault, key, anew=anew)
@@ -170,8 +172,9 @@ class Exchange(Short):
                 self.numbers.collapsed += 1
                 await out.joined(*ready)
                 return
-            if key is None or not verdict.collapse or not self._max_waiters or (flight is not None and flight.alone) or (
-                    stored is not None and now < stored.mark) or verdict.reason == "request" or crowd.is_alone(key):
+            if key is None or not verdict.collapse or not self._max_waiters or lost >= _FAILURES or (
+                    flight is not None and flight.alone) or verdict.reason == "request" or (
+                    stored is not None and now < stored.mark) or crowd.is_alone(key):
                 await self._finish(await self._fetcher.fetch(request, verdict, sender.inform), verdict, out)
                 return
             flight = crowd.pending(key, request.headers, stored, filling=shared)
@@ -186,6 +189,10 @@ class Exchange(Short):
             anew = False
             if not await self._wait(flight, began):
                 await self._give_up(out, verdict, 504, "collapsed-timeout")
+                return
+            lost += flight.is_over and flight.entry is None
+            if lost >= _FAILURES and flight.failed:
+                await self._give_up(out, verdict, 502, "collapsed-failure")
                 return
 
     def _ready(self, crowd: Crowd, key: bytes, request: Request, now: float) -> tuple[Verdict, Any] | None:
@@ -288,6 +295,8 @@ class Exchange(Short):
             return
         self._renewing.add(name)
         self.numbers.renewals += 1
+        if verdict.method == "HEAD":  # its answer would say that what is stored is good, and bring nothing where it is not
+            verdict = Verdict(verdict.action, entry, verdict.age, verdict.key, "GET", verdict.headers, asked=verdict.asked)
         flight = self._begin(request, verdict, crowd, waits=False)
         flight.result.add_done_callback(self._orphaned)
         flight.ended = lambda: self._renewing.discard(name)  # when it is stored: until then what is stale is still served

@@ -182,8 +182,9 @@ class Fetcher:
                 if self.budget is not None:
                     permit = await self.budget.aenter(waits=waits)
                 reply = await self._reply(request, verdict, inform)
+                received = self.wall()
                 outcome = on_response(self.policy, verdict, reply.status, reply.reason, reply.headers, asked_at=asked_at,
-                                      received=self.wall())
+                                      received=received, clock=received - getattr(self.wall, "behind", 0.0))
                 if outcome.result is Result.RETRY and not is_last and outcome.verdict is not None:
                     wrong, verdict = outcome.replaces, outcome.verdict
                     continue
@@ -297,7 +298,7 @@ class Fetcher:
             await self._conclude(got, fence, wrong, flight)
             return
         if entry.declared is not None and entry.declared > self._in_memory:
-            await self.vault.drop(self.space.holders(beyond=self.space.room.most - self.space.largest))
+            await self._make_room(verdict.key)
         filling = Filling(entry.declared, self._in_memory, self.memory, self._spill)
         reply, permit, got.reply, got.permit = got.reply, got.permit, None, None
         got.reader = Reader(filling)  # before the first part comes, for what nobody reads may not be kept
@@ -326,9 +327,14 @@ class Fetcher:
         error: Exception | None = None
         held: Any = fence
         try:
-            await self._take_in(reply, filling, flight, crowd)
+            await self._take_in(reply, filling, key, flight, crowd)
             if filling.keeps:
-                body = await filling.whole()
+                try:
+                    body = await filling.whole()
+                except (OSError, MemoryError):  # the disk: what is to be stored has no place, what is to be sent is here
+                    self.numbers.refused += 1
+                    filling.keeps = False
+            if filling.keeps:
                 if not entry.complete(body, filling.size):
                     raise OriginFailed("the body is not as long as it says")
                 held = None
@@ -343,7 +349,7 @@ class Fetcher:
             self.numbers.failures += 1
             self.numbers.refused += 1
             error = failed
-        except (OSError, MemoryError) as failed:  # nobody reads any more, or the disk
+        except OSError as failed:  # nobody reads any more
             self.numbers.refused += 1
             error = OriginFailed(f"{type(failed).__name__}: {failed}")
         finally:
@@ -357,7 +363,12 @@ class Fetcher:
                 permit.leave(error)
             await reply.close()
 
-    async def _take_in(self, reply: Any, filling: Filling, flight: Flight | None, crowd: Crowd | None) -> None:
+    async def _make_room(self, key: bytes) -> None:
+        """Let the oldest files go, until the largest of bodies has room for what is stored under this key: its own file stays
+        until it is replaced, for to drop it would fence off what is on its way."""
+        await self.vault.drop(self.space.holders(beyond=self.space.room.most - self.space.largest, but=key))
+
+    async def _take_in(self, reply: Any, filling: Filling, key: bytes, flight: Flight | None, crowd: Crowd | None) -> None:
         limits = self.limits
         end, last_reader = stopwatch() + limits.fill_s, stopwatch()
         parts = aiter(reply)
@@ -368,6 +379,8 @@ class Fetcher:
                         continue
                     self.numbers.fetched += len(chunk)
                     kept = filling.keeps
+                    if kept and filling.size <= self._in_memory < filling.size + len(chunk) <= self._at_all:
+                        await self._make_room(key)
                     await filling.put(chunk if type(chunk) is bytes else bytes(chunk))
                     now = stopwatch()
                     last_reader = now if filling.readers else last_reader

@@ -12,7 +12,8 @@ In front of a store that other processes purge nobody reads it while it comes: w
 stored, or is not. Then who joins waits until it is over.
 
 The one rule: a flight that is over is in no room, and has woken everybody. Whoever wakes asks the rules anew; the first
-to find no flight leads the next one, so that a failure lets exactly one try.
+to find no flight leads the next one, so that a failure lets exactly one try. Who has waited for several that brought
+nothing waits no more (exchange.py), or a crowd in front of what fails would be woken once for each of it.
 """
 
 import asyncio
@@ -46,7 +47,7 @@ class Flight:
         self.variants: Variants | None = None
         self.filling: Filling | None = None
         self.alone = self.failed = self.is_over = False
-        self.waiters: list[asyncio.Future[None]] = []
+        self.waiters: dict[asyncio.Future[None], None] = {}  # in the order they came
         self.ended: Callable[[], None] | None = None
 
     def lands(self, entry: Entry, filling: Filling) -> None:
@@ -57,7 +58,7 @@ class Flight:
 
     def wake(self) -> None:
         """Let everybody look again."""
-        waiters, self.waiters = self.waiters, []
+        waiters, self.waiters = self.waiters, {}
         for waiter in waiters:
             if not waiter.done():
                 waiter.set_result(None)
@@ -65,12 +66,14 @@ class Flight:
     async def news(self, within_s: float) -> bool:
         """Wait until there is something new; False when that took too long."""
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.waiters.append(waiter)
+        self.waiters[waiter] = None
         try:
             async with asyncio.timeout(within_s):
                 await waiter
         except TimeoutError:
             return False
+        finally:
+            self.waiters.pop(waiter, None)
         return True
 
 

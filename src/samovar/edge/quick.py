@@ -15,7 +15,7 @@ from .rules import WATCHED, Headers, Hit, Policy, Variants, cache_key, plain_hit
 from .vault import CacheVault
 from .wall import Wall
 
-_SHORT = 512  # bytes of a target whose key is worth remembering
+_SHORT = 512  # bytes of a host and a target whose key is worth remembering
 _key_of = lru_cache(maxsize=8_192)(cache_key)
 
 
@@ -45,8 +45,8 @@ class Short:
                 host = value
         if host is None:
             return None
-        key = _key_of(scheme, host, target) if len(target) <= self._short else cache_key(scheme, host, target, headers,
-                                                                                       self._keyed)
+        key = (_key_of(scheme, host, target) if len(host) + len(target) <= self._short else
+               cache_key(scheme, host, target, headers, self._keyed))
         if more:
             if key is None:
                 return None
@@ -57,7 +57,7 @@ class Short:
         entry = stored.only or stored.select(headers)
         if entry is None:
             return None
-        hit, now = entry.hit, self._now()
+        hit, now = stored.hits.get(entry), self._now()
         if hit is None or not hit.since <= now < hit.until:
             hit = plain_hit(headers, stored, self._wall())
             if hit is None:
@@ -70,4 +70,4 @@ class Short:
         numbers.sent += len(body)
         if not hits % SAMPLED:
             numbers.hot.add(key, SAMPLED)
-        return hit  # type: ignore[no-any-return]  # a Hit
+        return hit

@@ -10,7 +10,9 @@ The one rule: nothing in here raises for what a store holds or does. What cannot
 
 import asyncio
 import logging
+import re
 from collections.abc import Callable, Iterable
+from math import isfinite
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -21,14 +23,15 @@ from ..app import Cache
 from ..cluster.cluster_async import AsyncCluster
 from ..cluster.held import Held, fill, hold, release
 from .rules import Entry, Variants
-from .vault import Place, kin_of, tags_of, until
+from .vault import Place, kin_of, tags_of, until, weigh
 
 _log = logging.getLogger("samovar")
 _FORM = 1
+_BREAKS = re.compile(rb"[\r\n\0]")
 _NOTHING = Variants()
 _MOST = 4 << 20  # bytes of one body
 _TOGETHER = 7 << 20  # bytes of all under one key: a value of the tier has 8 MiB at most
-_READ = 2_048  # keys of the near cache whose reading is remembered
+_READ = 64 << 20  # bytes of what the near cache has, whose reading is remembered
 _TAGS = 4_096  # purged tags that are remembered, for requests that fly
 
 
@@ -55,7 +58,8 @@ class ClusterVault:
         self.cluster, self._wall, self._keyed = cluster, wall, keyed
         self._near = cluster.near
         self.lags = self._near is not None
-        self._read: Cache[bytes, tuple[Any, Variants]] = Cache(_READ)
+        self._read: Cache[bytes, tuple[Any, Variants]] = Cache(
+            maxweight=_READ, weigher=lambda key, read: weigh(read[1]) + len(key))
         self._places: WeakValueDictionary[bytes, Place] = WeakValueDictionary()
         self._purged: dict[str, float] = {}  # tags, and when
         self._floor = float("-inf")  # when some that are not remembered were
@@ -248,21 +252,24 @@ def loaded(plain: Any) -> Variants | None:
             if not _is_sound(entry):
                 return None
             variants = variants.stored(entry, len(entries))
-        return variants.marked(float(mark))
-    except (TypeError, ValueError, AttributeError, KeyError):
+        return variants.marked(float(mark)) if isfinite(mark) else None
+    except (TypeError, ValueError, AttributeError, KeyError, OverflowError):
         return None
 
 
 def _is_sound(entry: Entry) -> bool:
     """Whether everything in it is of the kind that it must be: whoever can write to the tier may have made it."""
-    texts = [entry.key, entry.reason, entry.body, *entry.vary, *(value for value in entry.varied if value is not None),
-             *(text for text in (entry.etag, entry.modified) if text is not None)]
+    sent = [entry.reason, *(text for text in (entry.etag, entry.modified) if text is not None)]
     for name, value in entry.fields:
-        texts += name, value
-        if b"\n" in name or b"\r" in name or b"\n" in value or b"\r" in value:
-            return False
+        sent += name, value
+        if name == b"transfer-encoding" or (name == b"content-length" and value != b"%d" % len(entry.body)):
+            return False  # where a client would look for the end of it elsewhere
+    texts = [entry.key, entry.body, *entry.vary, *(value for value in entry.varied if value is not None), *sent]
+    if not all(type(text) is bytes for text in texts) or _BREAKS.search(b"".join(sent)) is not None:
+        return False
     numbers = (entry.status, entry.date, entry.fresh, entry.revalidate, entry.error, entry.length)
-    return (all(type(text) is bytes for text in texts) and all(type(number) is int for number in numbers)
-            and all(type(moment) in (int, float) for moment in (entry.born, entry.received))
+    return (all(type(number) is int for number in numbers) and entry.declared in (None, entry.length)
+            and all(type(moment) in (int, float) and isfinite(moment) for moment in (entry.born, entry.received))
             and all(type(tag) is str for tag in entry.tags) and len(entry.body) == entry.length
-            and len(entry.vary) == len(entry.varied) and 200 <= entry.status <= 999)
+            and len(entry.vary) == len(entry.varied) and 200 <= entry.status <= 999
+            and not (entry.body and entry.status in (204, 205, 304)))

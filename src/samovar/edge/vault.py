@@ -26,6 +26,7 @@ from .rules import Variants
 ALL = "\nall"  # a tag that every answer carries; no field value has a line feed
 _NOTHING = Variants()
 _TRIES = 16  # a change that other threads overtake so often is given up
+_HEAVIEST = (1 << 32) - 1
 _COUNTED = 10_000  # entries that are looked at to say how many carry a tag
 _ENTRY, _FIELD = 900, 130  # bytes that an answer, and each of its fields, takes beside its text
 _lock = threading.Lock()  # two changes of one key, from two event loops
@@ -48,7 +49,7 @@ class Fence(NamedTuple):
 
 
 def weigh(variants: Variants) -> int:
-    """About how many bytes of memory these take; bodies that lie in files count as nothing.
+    """About how many bytes of memory these take, without their key; bodies that lie in files count as nothing.
 
     >>> from samovar.edge.rules import Variants
     >>> from samovar.edge.vault import weigh
@@ -60,7 +61,7 @@ def weigh(variants: Variants) -> int:
         body = entry.body
         total += _ENTRY + len(entry.key) + sum(_FIELD + len(name) + len(value) for name, value in entry.fields)
         total += len(body) if isinstance(body, bytes) else 0
-    return min(total, (1 << 32) - 1)
+    return min(total, _HEAVIEST)
 
 
 def tags_of(variants: Variants, key: bytes) -> tuple[str, ...]:
@@ -133,10 +134,11 @@ class CacheVault:
     async def fence(self, key: bytes) -> Fence:
         """Where the key stands."""
         plain = key.partition(b"\n")[0]
-        place = self._places.get(plain)
-        if place is None:
-            place = self._places[plain] = Place()
-        return Fence(place, stopwatch())
+        with _lock:  # two event loops that find none at once must share one, or a purge would break only the latter's
+            place = self._places.get(plain)
+            if place is None:
+                place = self._places[plain] = Place()
+            return Fence(place, stopwatch())
 
     def stands(self, key: bytes, fence: Fence, tags: tuple[str, ...]) -> bool:
         """Whether nothing of this was purged since the fence."""
@@ -177,7 +179,7 @@ class CacheVault:
                     if not fenced and value is not MISSING:
                         cache.delete(key)
                     return not fenced
-                weight = weigh(after) if self._weighs else None
+                weight = min(weigh(after) + len(key), _HEAVIEST) if self._weighs else None
                 took = begun - fence.since if fence is not None else 0.0
                 if cache._settle(number, flight, after, Freshness(ttl=left, stale_if_error=left), tags, weight, took):
                     return True

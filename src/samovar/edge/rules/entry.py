@@ -14,7 +14,7 @@ from typing import Any
 from .dates import format_date, parse_date
 from .directives import Directives, parse_delta
 from .fields import Fields, Headers, end_to_end, first, values
-from .freshness import Lifetime, born_at, date_value
+from .freshness import Arrival, Lifetime, born_at, date_value
 from .storable import NOT_STORED_FIELDS
 
 _PLAIN = ("key", "status", "reason", "fields", "vary", "varied", "born", "received", "date", "fresh", "revalidate",
@@ -34,10 +34,10 @@ class Entry:
     etag, modified: its validators, as they were sent.
     tags: to invalidate it by.
     declared: what Content-Length said, or None. length: of the body, or None while it is not there whole.
-    body: the front's: anything that it can send `length` bytes from. hit: the verdict that serves it whole, in this second.
+    body: the front's: anything that it can send `length` bytes from.
     """
 
-    __slots__ = (*_PLAIN, "body", "hit", "_head", "_brief")
+    __slots__ = (*_PLAIN, "body", "_head", "_brief")
 
     key: bytes
     status: int
@@ -59,12 +59,11 @@ class Entry:
     declared: int | None
     length: int | None
     body: Any
-    hit: Any
     _head: bytes | None
     _brief: Fields | None
 
     def __init__(self, **words: Any) -> None:
-        self.length = self.body = self.hit = self._head = self._brief = None
+        self.length = self.body = self._head = self._brief = None
         for word, value in words.items():
             setattr(self, word, value)
 
@@ -98,7 +97,7 @@ class Entry:
         if self.declared is None and self.status not in _BODILESS:
             self.declared = length
             self.fields = (*self.fields, (b"content-length", b"%d" % length))
-        self._head = self.hit = None
+        self._head = None
         return True
 
     def head(self) -> bytes:
@@ -152,21 +151,21 @@ _BRIEF = frozenset({b"cache-control", b"content-location", b"date", b"etag", b"e
 
 def make_entry(key: bytes, status: int, reason: bytes, headers: Headers, said: Directives, life: Lifetime,
                vary: tuple[bytes, ...], varied: tuple[bytes | None, ...], tags: tuple[str, ...], shared: bool,
-               asked_at: float, received: float) -> Entry:
+               came: Arrival) -> Entry:
     """What is kept of an answer that may be stored; its body is still to come (`Entry.complete`)."""
     without = NOT_STORED_FIELDS | said.no_cache_fields | (said.private_fields if shared else frozenset())
     kept = tuple(end_to_end(headers, without - {b"date"}))
     if first(kept, b"date") is None:
-        kept += ((b"date", format_date(received)),)
+        kept += ((b"date", format_date(came.clock)),)
     declared = declared_length(headers)
     if declared is not None and status != 204:
         kept += ((b"content-length", b"%d" % declared),)
     modified = first(kept, b"last-modified")
-    if modified is not None and parse_date(modified, received) is None:
+    if modified is not None and parse_date(modified, came.clock) is None:
         modified = None
     return Entry(
         key=key, status=status, reason=reason, fields=kept, vary=vary, varied=varied,
-        born=born_at(headers, asked_at, received), received=received, date=date_value(headers, received),
+        born=born_at(headers, came), received=came.received, date=date_value(headers, came.clock),
         fresh=life.fresh, revalidate=life.revalidate, error=life.error, strict=life.strict, immutable=said.immutable,
         etag=first(kept, b"etag"), modified=modified, tags=tags,
         declared=declared)

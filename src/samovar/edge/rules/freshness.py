@@ -5,6 +5,7 @@ age is then one subtraction. All numbers are bounded by MAX_DELTA, so that 10**3
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from .dates import parse_date
 from .directives import MAX_DELTA, Directives, parse_delta
@@ -54,11 +55,20 @@ def date_value(headers: Headers, received: float) -> int:
     return int(received) if said is None else said
 
 
-def born_at(headers: Headers, asked_at: float, received: float) -> float:
+class Arrival(NamedTuple):
+    """When an answer came: asked_at and received by a clock that never runs back; clock: what the machine's said at
+    received, which is what a Date is compared with."""
+
+    asked_at: float
+    received: float
+    clock: float
+
+
+def born_at(headers: Headers, came: Arrival) -> float:
     """The moment at which the age of an answer was 0 (corrected_initial_age, RFC 9111 section 4.2.3)."""
-    apparent = max(0.0, received - date_value(headers, received))
-    corrected = age_value(headers) + max(0.0, received - asked_at)
-    return received - min(max(apparent, corrected), float(MAX_DELTA))
+    apparent = max(0.0, came.clock - date_value(headers, came.clock))
+    corrected = age_value(headers) + max(0.0, came.received - came.asked_at)
+    return came.received - min(max(apparent, corrected), float(MAX_DELTA))
 
 
 def has_explicit(headers: Headers, said: Directives, shared: bool) -> bool:

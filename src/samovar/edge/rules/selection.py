@@ -11,7 +11,7 @@ normalised field, so that what chose the answer is exactly what is compared.
 import re
 from collections.abc import Callable, Iterator
 from functools import lru_cache
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from .entry import Entry
 from .fields import Headers
@@ -46,7 +46,8 @@ def _ranks(value: bytes) -> dict[bytes, int] | None:
 
 
 def normal_encoding(value: bytes) -> bytes:
-    """Accept-Encoding with what has no meaning folded: known codings only, by preference, then by name.
+    """Accept-Encoding with what has no meaning folded: known codings only, by preference, then by name. What is refused
+    is left out, but where `*` would let it in again.
 
     >>> from samovar.edge.rules.selection import normal_encoding
     >>> normal_encoding(b"gzip, deflate;q=0.5, BR , sdch"), normal_encoding(b"br;q=1.0,gzip")
@@ -58,7 +59,7 @@ def normal_encoding(value: bytes) -> bytes:
     known: dict[bytes, int] = {}
     for name, quality in ranks.items():
         name = _ALIASES.get(name, name)
-        if name in CODINGS and (quality or name in (b"identity", b"*")):
+        if name in CODINGS and (quality or name in (b"identity", b"*") or ranks.get(b"*")):
             known.setdefault(name, quality)
     return _written(known)
 
@@ -115,12 +116,15 @@ class Variants:
 
     mark: the moment until which requests for this key are not made to wait for each other (hit-for-miss).
     only: the entry for every request, where there is but one and it varies by nothing.
+    hits: the verdict that serves each of them whole, in this second. It is not the entry's own, because it refers to the
+        entry, and a body that left the store would wait for the collector of cycles.
     """
 
-    __slots__ = ("axes", "mark", "only")
+    __slots__ = ("axes", "hits", "mark", "only")
 
     def __init__(self, axes: tuple[tuple[tuple[bytes, ...], dict[Secondary, Entry]], ...] = (), mark: float = 0.0) -> None:
         self.axes, self.mark = axes, mark
+        self.hits: dict[Entry, Any] = {}
         self.only: Entry | None = axes[0][1].get(()) if len(axes) == 1 and not axes[0][0] else None
 
     def select(self, headers: Headers) -> Entry | None:

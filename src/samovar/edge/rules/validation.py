@@ -116,9 +116,11 @@ def head_confirms(entry: Entry, headers: Headers) -> bool:
 def updated_fields(stored: Fields, headers: Headers) -> Fields:
     """Stored fields with those of a 304 in their place (RFC 9111 section 3.2), in the stored order, new ones last.
 
-    What is bound to the body, hop-by-hop and Connection-listed fields, Age, and Set-Cookie are left out of it.
+    What is bound to the body, hop-by-hop and Connection-listed fields, and Age are left out of it; and Set-Cookie, where
+    none is stored.
     """
-    new = list(end_to_end(headers, BOUND_TO_BODY | {b"age", b"set-cookie"}))
+    has_cookies = first(stored, b"set-cookie") is not None
+    new = list(end_to_end(headers, BOUND_TO_BODY | ({b"age"} if has_cookies else {b"age", b"set-cookie"})))
     names = {name for name, _ in new}
     out: list[tuple[bytes, bytes]] = []
     placed: set[bytes] = set()

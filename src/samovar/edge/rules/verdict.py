@@ -120,13 +120,13 @@ def plain_hit(headers: Headers, stored: Variants, now: float) -> Hit | None:
     entry = stored.only or stored.select(headers)
     if entry is None:
         return None
-    hit: Hit | None = entry.hit
+    hit: Hit | None = stored.hits.get(entry)
     if hit is not None and hit.since <= now < hit.until:
         return hit
     age = int(now - entry.born)
     if not 0 <= age < entry.fresh or now < entry.born:
         return None
-    entry.hit = hit = Hit(entry, age)
+    stored.hits[entry] = hit = Hit(entry, age)
     return hit
 
 
