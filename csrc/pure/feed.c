@@ -337,6 +337,14 @@ uint32_t sv_feed_deliver(sv_feed *feed, uint32_t author_number, uint32_t number,
     return to;
 }
 
+void sv_feed_hand(sv_feed *feed, uint32_t reader, uint32_t number)
+{
+    uint32_t author = feed->posts.all[number].author;
+    SV_ASSERT(feed->posts.all[number].copies > 0);
+    if (author != SV_NOBODY && sv_feed_follows(feed, reader, author))
+        put(feed, &feed->readers[reader], number);
+}
+
 /* ------------------------------------------------------------------ reading */
 
 /* What the reader follows and has to fetch, above the floor and older than `below`, and the timeline's own. */

@@ -81,6 +81,9 @@ int sv_feed_post(sv_feed *feed, uint32_t author, double score, int is_kept, uint
  * Called until it says 0, and not after. It cannot fail: a timeline that has no memory raises its floor instead. */
 uint32_t sv_feed_deliver(sv_feed *feed, uint32_t author, uint32_t number, uint32_t slot, uint32_t most);
 
+/* Copy a post that is being delivered to one reader at once, where he follows its author. It cannot fail, as above. */
+void sv_feed_hand(sv_feed *feed, uint32_t reader, uint32_t number);
+
 /* A living post goes, for every reader at once. O(log outbox + outbox moved). */
 void sv_feed_drop(sv_feed *feed, uint32_t number);
 

@@ -38,6 +38,7 @@ cdef extern from "pure/feed.h":
     int sv_feed_reserve(sv_feed *feed, uint32_t author, int is_kept)
     int sv_feed_post(sv_feed *feed, uint32_t author, double score, int is_kept, uint32_t *number, uint32_t *victim)
     uint32_t sv_feed_deliver(sv_feed *feed, uint32_t author, uint32_t number, uint32_t slot, uint32_t most) nogil
+    void sv_feed_hand(sv_feed *feed, uint32_t reader, uint32_t number)
     void sv_feed_drop(sv_feed *feed, uint32_t number)
     int64_t sv_feed_page(sv_feed *feed, uint32_t reader, sv_moment below, uint32_t limit, uint32_t *numbers)
     int sv_feed_rebuild(sv_feed *feed, uint32_t reader)
@@ -133,6 +134,8 @@ cdef class FeedCore:
         self.need_author(author)
         PyObject_GetBuffer(readers, &given, PyBUF_SIMPLE)
         try:
+            if given.itemsize != <Py_ssize_t>sizeof(uint32_t):
+                raise TypeError("readers must be numbers of 32 bits")
             numbers, count = <const uint32_t *>given.buf, given.len // <Py_ssize_t>sizeof(uint32_t)
             with nogil:
                 while at < count and status >= 0 and numbers[at] < self.feed.reader_count:
@@ -189,11 +192,12 @@ cdef class FeedCore:
         placed(sv_feed_reserve(&self.feed, author, kept))
         old = numbers.get(item)
         if old is not None:
-            self.drop(old, numbers, names)
+            self.drop(old, numbers, names, delivering)
         status = sv_feed_post(&self.feed, author, score, kept, &number, &victim)
         placed(status)
         if victim != SV_NOBODY:
             self.forget(victim, numbers, names)
+            self.step(victim, delivering, 0)
         if status == 0:
             return False
         while <size_t>len(names) <= number:
@@ -226,15 +230,17 @@ cdef class FeedCore:
     def score_of(self, uint32_t number):
         return self.feed.posts.all[number].when.score
 
-    def drop(self, uint32_t number, dict numbers, list names):
-        """An item that is there leaves."""
+    def drop(self, uint32_t number, dict numbers, list names, dict delivering):
+        """An item that is there leaves; if it was being delivered, it is no more."""
         self.forget(number, numbers, names)
         sv_feed_drop(&self.feed, number)
+        self.step(number, delivering, 0)
 
-    def page(self, uint32_t reader, double score, uint64_t order, uint32_t limit, list names, list whose,
+    def page(self, uint32_t reader, double score, uint64_t order, uint32_t limit, dict delivering, list names, list whose,
              list items, list authors, list scores):
-        """Put the next items, at most `limit`, into the three lists, which are as long: how many. whose: the names of
-        authors, or None, when numbers are names. Makes nothing that would start a collection of garbage."""
+        """Put the next items, at most `limit`, into the three lists, which are as long: how many. What is being delivered
+        reaches this reader before. whose: the names of authors, or None, when numbers are names. Makes nothing that would
+        start a collection of garbage."""
         cdef sv_moment below
         cdef int64_t count, at
         cdef sv_post *post
@@ -244,6 +250,8 @@ cdef class FeedCore:
             self.found, self.found_room = NULL, 0
             self.found = <uint32_t *>room_for(limit, sizeof(uint32_t))
             self.found_room = limit
+        for number in delivering:
+            sv_feed_hand(&self.feed, reader, number)
         below.score, below.order = score, order
         count = sv_feed_page(&self.feed, reader, below, limit, self.found)
         placed(count)

@@ -91,6 +91,8 @@ static void post_one(struct twin *twin)
     do { /* others come between */
         slot = sv_feed_deliver(&twin->feed, author, number, slot, 1 + chance_below(2));
         uint32_t reader = chance_below(READERS), other = chance_below(AUTHORS);
+        if (slot > 0 && chance_below(3) == 0)
+            sv_feed_hand(&twin->feed, reader, number);
         if (slot > 0 && chance_below(2) == 0)
             twin->follows[reader][other] &= (uint8_t)!sv_feed_unfollow(&twin->feed, reader, other);
         else if (slot > 0 && sv_feed_follow(&twin->feed, reader, other) >= 0)

@@ -143,6 +143,39 @@ def test_feed_shows_an_item_once_whenever_its_worker_died(redis_server):  # noqa
     feed.close()
 
 
+def test_feed_shows_what_hundreds_of_dead_workers_left(redis_server):  # noqa: F811
+    feed = Feed(redis_server.url, length=400, lease=60, timeout=LIMIT)
+    empty(redis_server, feed)
+    feed.follow_many("bob", ["ann", "eve"])
+    feed._shared._at_once = 1
+    for item in range(300):
+        steps = feed._shared.push("bob", item, float(item))
+        node, request = next(steps)
+        for _ in range(2):  # the item is in the outbox and the journal, and nobody has a copy
+            node, request = steps.send(node.perform(request))
+        steps.close()
+    assert feed.stats().pending == 300
+    assert [entry.item for entry in feed.page("ann", limit=400).items] == [*range(299, -1, -1)]
+    feed.close()
+
+
+def test_feed_of_an_asyncio_client_alone_does_everything_awaited(redis_server):  # noqa: F811
+    async def use():
+        client = redis.asyncio.Redis(port=redis_server.port)
+        feed = Feed(client, length=2, threshold=2)
+        assert await feed.afollow_many("bob", ["ann", "ann", "eve"]) == 2 and await feed.afollow("ann", "zoe")
+        assert await feed.afollowers("bob") == 2 and await feed.afollows("ann", "bob")
+        assert await feed.apush("bob", "tea", 1) and await feed.apush("zoe", "film", 2)
+        await feed.arebuild("ann")
+        assert [entry.item for entry in (await feed.apage("ann")).items] == ["film", "tea"]
+        assert await feed.aunfollow("ann", "bob") and not await feed.afollows("ann", "bob")
+        assert await feed.adelete("film") and await feed.arecover() == 0 and (await feed.astats()).items == 1
+        await client.aclose()
+
+    assert {f"a{verb}" for verb in vars(Feed) if verb[0] not in "_a"} <= set(vars(Feed))
+    asyncio.run(use())
+
+
 def test_feed_page_is_one_round_trip_with_a_thousand_authors(redis_server):  # noqa: F811
     feed = Feed(redis_server.url, threshold=3, length=200, timeout=LIMIT)
     empty(redis_server, feed)
@@ -176,6 +209,23 @@ def test_feed_post_of_many_followers_asks_no_more_than_one_of_few(redis_server):
     feed.push("star", 2, 2.0)
     assert sum(asked) <= sum(few)
     assert feed.page(4999).items[0].item == 2 and feed.stats().pending == 0
+    feed.close()
+
+
+def test_feed_post_to_few_followers_leaves_nothing_to_be_done_later(redis_server):  # noqa: F811
+    feed = Feed(redis_server.url, lease=60, timeout=LIMIT)
+    empty(redis_server, feed)
+    feed.follow_many("ann", range(200))
+    steps = feed._shared.push("ann", "tea", 1.0)
+    node, request = next(steps)
+    node, request = steps.send(node.perform(request))
+    node.perform(request)
+    steps.close()  # the worker dies
+    stats = feed.stats()
+    assert stats.pending == 0 and stats.delivered == 200 and feed.recover() == 0
+    assert all([entry.item for entry in feed.page(reader).items] == ["tea"] for reader in range(200))
+    feed.follow("one more", "ann")
+    assert feed.push("ann", "film", 2.0) and feed.stats().pending == 0 and feed.stats().delivered == 401
     feed.close()
 
 

@@ -69,6 +69,58 @@ def test_feed_is_right_after_threads_did_everything_at_once(threshold):
         agrees(feed.page(who, limit=1000).items, below, min(40, len(below)), 1000)
 
 
+class Between:
+    """The lock of a feed, and what somebody else does each time when it is let go of."""
+
+    def __init__(self, feed, act):
+        self.lock, self.act, self.is_acting = feed._local._lock, act, False
+        feed._local._lock = self
+
+    def __enter__(self):
+        self.lock.acquire()
+
+    def __exit__(self, *error):
+        self.lock.release()
+        if not self.is_acting and not error[0]:
+            self.is_acting = True
+            self.act()
+            self.is_acting = False
+
+
+def test_feed_shows_an_item_to_everybody_while_copies_are_being_made():
+    feed, seen = Feed(length=3, outbox=3), []
+    feed._local._at_once = 2
+    feed.follow_many("ann", range(9))
+    feed.follow_many("bob", range(9, 12))
+    feed.push("ann", "old", 1)
+    looks = Between(feed, lambda: seen.append(
+        (feed.stats().pending, [[entry.item for entry in feed.page(reader).items] for reader in range(12)])))
+    for item, score, now in [("new", 2, ["new", "old"]), ("old", 3, ["old", "new"])]:  # the old one moves then
+        feed.push("ann", item, score)
+        assert [pending for pending, _ in seen] == [1, 1, 1, 1, 0]
+        assert all(pages == [now] * 9 + [[]] * 3 for _, pages in seen)
+        seen.clear()
+    feed._local._lock = looks.lock
+    assert feed._local.check()
+
+
+def test_feed_stops_copying_what_was_deleted_though_its_push_was_interrupted():
+    feed = Feed(length=3, outbox=3)
+    feed._local._at_once = 2
+    feed.follow_many("ann", range(9))
+
+    def meet():
+        feed.delete("x")
+        raise KeyboardInterrupt
+
+    looks = Between(feed, meet)
+    with pytest.raises(KeyboardInterrupt):
+        feed.push("ann", "x", 1)
+    feed._local._lock = looks.lock
+    assert feed.stats().pending == 0 and feed.recover() == 0 and feed._local.check()
+    assert feed.push("ann", "y", 2) and [entry.item for entry in feed.page(8).items] == ["y"]
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
 def test_feed_is_whole_in_the_child_of_a_fork_while_threads_write():
     feed = Feed(length=20, outbox=20)

@@ -1,5 +1,7 @@
 """Results are there before anybody asks, and are built again in the background: by threads and by tasks alike."""
 
+import threading
+
 import pytest
 
 from ahead import Work, ahead
@@ -291,6 +293,31 @@ def test_keys_that_cannot_be_asked_for_leave_those_that_are_known(kind, work, cl
         assert page.status().keys_error is None
 
 
+def test_key_that_leaves_while_a_reader_loads_it_is_built_no_more(kind, work, clock):
+    keys = ["a", "b"]
+    a_entered, a_go = work.gate("a")
+    b_entered, b_go = work.gate("b")
+    with ahead(kind, work, keys=lambda: keys, every="1m", concurrency=1, clock=clock) as page:
+        wait_for(a_entered)
+
+        def leave():
+            wait_for(b_entered)
+            keys.remove("b")
+            clock.advance("1m")  # keys are asked for again: by the one thread, when it is free
+            if kind == "threads":
+                a_go.set()
+            until(lambda: len(page.status().keys) == 1)
+            a_go.set()
+            b_go.set()
+
+        assert together(lambda: page("b"), leave)[0] == "b 1"
+        page.rest()
+        for _ in range(3):
+            clock.advance("1m")
+            page.rest()
+        assert work.calls.count("b") == 1 and work.calls.count("a") >= 4
+
+
 def test_key_that_nobody_named_is_loaded_for_who_asks_and_not_kept(kind, work, clock):
     with ahead(kind, work, keys=["tea"], every="1m", clock=clock) as page:
         page.rest()
@@ -352,6 +379,32 @@ def test_stop_builds_what_is_due_before_it_ends(kind, work, clock):
         assert page.status().running is False
         page.touch("a")
         assert len(work.calls) == 6
+
+
+def test_stop_that_comes_while_the_keys_are_asked_for_builds_them(kind, work, clock):
+    asked, go = threading.Event(), threading.Event()
+
+    def keys():
+        asked.set()
+        wait_for(go)
+        return ["a", "b"]
+
+    with ahead(kind, work, keys=keys, clock=clock) as page:
+        wait_for(asked)
+
+        def later():
+            until(lambda: "ending" in repr(page.page))
+            go.set()
+
+        assert together(lambda: page.stop(), later)[0] is True
+        assert sorted(work.calls) == ["a", "b"] and page.status().unbuilt == 0
+
+
+def test_stop_that_comes_at_once_builds_what_was_due_at_the_start(kind, work, clock):
+    with ahead(kind, work, keys=["a", "b"], clock=clock) as page:
+        assert page.stop() and sorted(work.calls) == ["a", "b"]
+        page.start()
+        assert page.stop(drain=False) and len(work.calls) == 2
 
 
 def test_nothing_becomes_due_any_more_while_it_is_stopped(kind, work, clock):

@@ -203,6 +203,26 @@ def test_loop_that_ends_without_a_stop_leaves_nothing_under_way(clock):
     assert run_async(second()) == 2
 
 
+@pytest.mark.parametrize("steps", range(6))
+def test_stop_at_any_step_of_the_loop_leaves_nothing_under_way(clock, steps):
+    @precompute(keys=lambda: ["tea", "film"], concurrency=1, clock=clock)
+    async def page(key):
+        await asyncio.sleep(0)
+        return key
+
+    async def main():
+        for _ in range(3):
+            await page.start()
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            await page.stop(drain=False)
+            assert not page.running and page.status().keys_error is None
+        async with page:
+            assert await page.wait(LIMIT) and await page.built("tea") and await page.built("film")
+
+    run_async(main())
+
+
 def test_stop_in_another_loop_says_so(clock):
     @precompute(keys=["tea"], clock=clock)
     async def page(key):

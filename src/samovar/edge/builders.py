@@ -155,7 +155,7 @@ class Precomputed(Results[K], Generic[K, R]):
                 kind, about = self._schedule.next(self._now())
                 if kind != WAIT:
                     return kind, about
-                if crew.is_ending and not self._schedule.building:
+                if crew.is_ending and not self._schedule.is_at_work:
                     crew.is_over = True
                     if self._crew is crew:
                         self._crew = None

@@ -17,11 +17,17 @@ from ..app.background import THREADS
 from ..memo.options import is_async
 from .builders import limit
 from .results import Cell, Plan, Results, at_work, listed
-from .schedule import ROUND, WAIT, Job
+from .schedule import BUILD, WAIT, Job
 
 K = TypeVar("K", bound=Hashable)
 R = TypeVar("R")
 _LAST_S = 1.0  # for tasks that were cancelled to come to their end
+
+
+def _is_cancelled() -> bool:
+    """Whether the task that runs was cancelled; otherwise it is the function's own doing."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 class _Bell:
@@ -109,6 +115,7 @@ class AsyncPrecomputed(Results[K], Generic[K, R]):
         context.run(outside)
         context.run(at_work.set, crew)
         crew.main = crew.loop.create_task(self._work(crew), context=context)
+        crew.main.add_done_callback(lambda task: self._ended(crew))  # a task that is cancelled at once does nothing itself
 
     async def stop(self, *, drain: bool = True, timeout: Duration | None = None) -> bool:  # noqa: ASYNC109 - it cancels what
         """End the building; whether all of it has ended by itself, or was not to. It may be started again.
@@ -141,6 +148,8 @@ class AsyncPrecomputed(Results[K], Generic[K, R]):
                 task.cancel()
             if left:
                 await asyncio.wait(left, timeout=_LAST_S)
+            if crew.main.done():
+                self._ended(crew)
         return is_whole if drain else all(task.done() for task in left)
 
     async def __aenter__(self) -> "AsyncPrecomputed[K, R]":
@@ -180,29 +189,49 @@ class AsyncPrecomputed(Results[K], Generic[K, R]):
     # ---------------------------------------------------------------- the work
 
     async def _work(self, crew: _Tasks) -> None:
-        try:
-            while not crew.is_over:
-                crew.bell.clear()
-                with self._change:
-                    kind, about = self._schedule.next(self._now())
-                if kind != WAIT:
-                    task = crew.loop.create_task(self._ask() if kind == ROUND else self._build(about))
-                    crew.tasks.add(task)
-                    task.add_done_callback(crew.tasks.discard)
-                    task.add_done_callback(lambda task: crew.bell.set())
-                    continue
-                if crew.is_ending and not crew.tasks:
-                    return
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(self._pause_s(about)):
-                        await crew.bell.wait()
-        finally:
+        while not crew.is_over:
+            crew.bell.clear()
             with self._change:
-                if self._crew is crew:
-                    self._crew = None
-            self.wake()
+                kind, about = self._schedule.next(self._now())
+            if kind != WAIT:
+                self._hand_out(crew, about if kind == BUILD else None)
+                continue
+            if crew.is_ending and not crew.tasks:
+                return
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._pause_s(about)):
+                    await crew.bell.wait()
 
-    async def _ask(self) -> None:
+    def _ended(self, crew: _Tasks) -> None:
+        with self._change:
+            if self._crew is crew:
+                self._crew = None
+        self.wake()
+
+    def _hand_out(self, crew: _Tasks, job: Job | None) -> None:
+        """A task of its own for a build, or without a job for asking for the keys."""
+        begun: list[bool] = []
+
+        def ended(task: asyncio.Task[None]) -> None:
+            crew.tasks.discard(task)
+            if not begun:  # it was cancelled before its first step
+                self._given_up(job)
+            crew.bell.set()
+
+        task = crew.loop.create_task(self._ask(begun) if job is None else self._build(job, begun))
+        crew.tasks.add(task)
+        task.add_done_callback(ended)
+
+    def _given_up(self, job: Job | None) -> None:
+        with self._change:
+            if job is None:
+                self._schedule.unasked()
+            else:
+                self._schedule.released(job, self._now())
+        self.wake()
+
+    async def _ask(self, begun: list[bool]) -> None:
+        begun.append(True)
         keys = self._plan.keys
         try:
             if not callable(keys):
@@ -212,12 +241,19 @@ class AsyncPrecomputed(Results[K], Generic[K, R]):
             else:
                 found = await THREADS.call(lambda: listed(keys()))
             self._asked(found)
+        except GeneratorExit:  # that loop is gone: who starts next finds it so
+            raise
+        except asyncio.CancelledError as error:
+            if not _is_cancelled():
+                self._not_asked(error)
+                return
+            self._given_up(None)
+            raise
         except BaseException as error:
             self._not_asked(error)
-            if isinstance(error, asyncio.CancelledError):
-                raise
 
-    async def _build(self, job: Job) -> None:
+    async def _build(self, job: Job, begun: list[bool]) -> None:
+        begun.append(True)
         since = stopwatch()
         try:
             cell = await self._made(job)
@@ -225,13 +261,10 @@ class AsyncPrecomputed(Results[K], Generic[K, R]):
         except GeneratorExit:  # that loop is gone: who starts next finds it so
             raise
         except asyncio.CancelledError as error:
-            task = asyncio.current_task()
-            if task is None or not task.cancelling():  # the function's own
+            if not _is_cancelled():
                 self._missed(job, error)
                 return
-            with self._change:
-                self._schedule.released(job, self._now())
-            self.wake()
+            self._given_up(job)
             raise
         except BaseException as error:
             self._missed(job, error)

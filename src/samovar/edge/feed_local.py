@@ -2,7 +2,8 @@
 
     Feed.push                                     another thread
     1 lock: number the item, put it in the outbox, let what is too old go
-    2 lock: copy it to some followers             pages, follows, deletes come between, never in the middle of a step
+    2 lock: copy it to some followers             pages, follows, deletes come between, never in the middle of a step;
+                                                  a page takes its own copy first of what is under way
     3 ... until all have it
 
 The one rule: what is looked up by a number is looked up under the lock that the number was got under. A finalizer or a
@@ -177,7 +178,8 @@ class LocalFeed:
             number = self._known(self._readers, reader, self._core.readers)
             if number < 0:
                 return [], place
-            count = self._core.page(number, place.score, place.order, limit, self._items, whose, items, authors, scores)
+            count = self._core.page(number, place.score, place.order, limit, self._delivering, self._items, whose, items,
+                                    authors, scores)
             order = self._core.order
         if count < limit:
             del items[count:], authors[count:], scores[count:]
@@ -218,7 +220,7 @@ class LocalFeed:
             number = self._numbers.get(item)
             if number is None:
                 return False
-            self._core.drop(number, self._numbers, self._items)
+            self._core.drop(number, self._numbers, self._items, self._delivering)
             return True
 
     def rebuild(self, reader: Name) -> None:

@@ -3,7 +3,8 @@ room says in which order the steps are asked for, as generators that feeds.py dr
 
     a worker that pushes                                   what a reader sees
     1 asks how many follow, and how hot the author is      nothing
-    2 outbox and journal, in one step                      the item, fetched from the journal
+    2 outbox and journal, in one step; or outbox           the item, fetched from the journal
+      and all copies, where there are no more than 200
     3 copies to 200 followers, as often as it takes        the item, once
     4 the last copies, and out of the journal              the item, from the timeline
 
@@ -111,7 +112,8 @@ class RedisFeed:
             [("ZCARD", self._key("followers|", whose)), ("HMGET", self._key("heat|", whose), "k", "p", "v")])
         kept = is_kept(bounds.threshold, count, int(posts or 0), int(views or 0), was == b"1")
         done, member, left = yield from self._one(
-            scripts.PUSH, bounds.outbox, whose, encoded(item), repr(score), int(kept), self._lease_ms, LATELY)
+            scripts.PUSH, bounds.outbox, whose, encoded(item), repr(score), int(kept), self._lease_ms, LATELY,
+            self._at_once)
         if done == 2:
             raise ValueError(f"item {item!r} is of another author")
         yield from self._deliver([one for one in (member, left) if one])

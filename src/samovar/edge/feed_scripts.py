@@ -128,10 +128,11 @@ call('ZREM', P .. 'followers|' .. ARGV[3], ARGV[2])
 return 1
 """)
 
-# length, outbox, author, item, score, kept, lease ms, lately
+# length, outbox, author, item, score, kept, lease ms, lately, how many followers get it at once: where there are no more,
+# nothing is left to do
 # -> what happened (1 new, 0 nothing, 2 another author's), a member to deliver, somebody else's member to deliver
-PUSH = _script(_WORDS, """
-local whose, item, score, kept = ARGV[3], ARGV[4], ARGV[5], ARGV[6] == '1'
+PUSH = _script(_WORDS, _PUT, """
+local whose, item, score, is_done = ARGV[3], ARGV[4], ARGV[5], ARGV[6] == '1'
 local left = call('ZRANGEBYSCORE', P .. 'journal', '-inf', now(), 'LIMIT', 0, 1)[1] or ''
 if left ~= '' then call('ZADD', P .. 'journal', now() + ARGV[7], left) end
 local old = call('HGET', P .. 'items', item)
@@ -161,15 +162,22 @@ if call('HINCRBY', P .. 'heat|' .. whose, 'p', 1) >= tonumber(ARGV[8]) then
     call('HSET', P .. 'heat|' .. whose, what, math.floor((call('HGET', P .. 'heat|' .. whose, what) or 0) / 2))
   end
 end
-if kept then
+if is_done then
   call('ZADD', P .. 'kept|' .. whose, score, member)
   call('SADD', P .. 'keeps', whose)
 else
   call('ZADD', P .. 'sent|' .. whose, score, member)
-  call('ZADD', P .. 'journal', now() + ARGV[7], member)
+  local count = call('ZCARD', P .. 'followers|' .. whose)
+  if count <= tonumber(ARGV[9]) then
+    for _, reader in ipairs(call('ZRANGE', P .. 'followers|' .. whose, 0, -1)) do put(reader, member, score) end
+    call('INCRBY', P .. 'delivered', count)
+    is_done = true
+  else
+    call('ZADD', P .. 'journal', now() + ARGV[7], member)
+  end
 end
 while size() > tonumber(ARGV[2]) do drop(oldest()[1]) end
-return {1, kept and '' or member, left}
+return {1, is_done and '' or member, left}
 """)
 
 # length, member, how many followers, lease ms -> whether there is more to do. Each step is whole, and a repeated one does
@@ -253,17 +261,22 @@ local function page(top, place, limit)
     return is_followed(whose) and call('ZSCORE', P .. 'sent|' .. whose, member)
   end)
   if last then bound = last end
-  for _, member in ipairs(call('ZRANGE', P .. 'journal', 0, 255)) do
-    local whose = author(member)
-    if not seen[member] and is_followed(whose) then
-      local text = call('ZSCORE', P .. 'sent|' .. whose, member)
-      local score = tonumber(text)
-      if (top == '+inf' or newer(below, place, score, order(member))) and
-          not (low and not newer(score, order(member), low, than)) then
-        found[#found + 1] = {member, score, order(member), text}
+  local from, pending = 0
+  repeat
+    pending = call('ZRANGE', P .. 'journal', from, from + 255)
+    for _, member in ipairs(pending) do
+      local whose = author(member)
+      if not seen[member] and is_followed(whose) then
+        local text = call('ZSCORE', P .. 'sent|' .. whose, member)
+        local score = tonumber(text)
+        if (top == '+inf' or newer(below, place, score, order(member))) and
+            not (low and not newer(score, order(member), low, than)) then
+          found[#found + 1] = {member, score, order(member), text}
+        end
       end
     end
-  end
+    from = from + 256
+  until #pending < 256
   for _, whose in ipairs(call('SINTER', follows, P .. 'keeps')) do walk(P .. 'kept|' .. whose) end
   table.sort(found, function(a, b) return newer(a[2], a[3], b[2], b[3]) end)
   for at = #found, limit + 1, -1 do found[at] = nil end

@@ -199,6 +199,13 @@ class Feed:
             users = [checked_number(user, "users") for user in users]
         return self._local.follow_many(author, users)
 
+    async def afollow_many(self, author: Name, users: Iterable[Name]) -> int:
+        """follow_many, awaited."""
+        if self._local is not None:
+            return self.follow_many(author, users)
+        self._person(author, "author")
+        return await arun(self._shared.follow_many(author, checked_names(users, "users")))
+
     def unfollow(self, user: Name, author: Name) -> bool:
         """The author's items leave the user's feed at once. Whether the author was followed."""
         words = self._person(user, "user"), self._person(author, "author")
@@ -214,10 +221,20 @@ class Feed:
         words = self._person(user, "user"), self._person(author, "author")
         return run(self._shared.follows(*words)) if self._local is None else self._local.follows(*words)
 
+    async def afollows(self, user: Name, author: Name) -> bool:
+        """follows, awaited."""
+        words = self._person(user, "user"), self._person(author, "author")
+        return await arun(self._shared.follows(*words)) if self._local is None else self._local.follows(*words)
+
     def followers(self, author: Name) -> int:
         """How many follow the author. O(1)."""
         self._person(author, "author")
         return run(self._shared.followers(author)) if self._local is None else self._local.followers(author)
+
+    async def afollowers(self, author: Name) -> int:
+        """followers, awaited."""
+        self._person(author, "author")
+        return await arun(self._shared.followers(author)) if self._local is None else self._local.followers(author)
 
     # ---------------------------------------------------------------- upkeep
 
@@ -233,3 +250,7 @@ class Feed:
     def stats(self) -> FeedStats:
         """What the feed holds, and what it did so far. O(authors + readers) in process."""
         return run(self._shared.stats()) if self._local is None else self._local.stats()
+
+    async def astats(self) -> FeedStats:
+        """stats, awaited."""
+        return await arun(self._shared.stats()) if self._local is None else self._local.stats()

@@ -10,8 +10,8 @@ Of what is ready, the most read is built first, by the reads that were counted w
 for longer than `every` goes before all others, so that nobody starves. Each read counts half after each build.
 
 Two runners drive this, one of threads and one of tasks (edge/builders.py): `next` says what to do, and what came of it
-is said by `built`, `failed`, `busy` or `released`, by `keys` or `round_failed`. `now` is handed in, chance too. The
-caller holds a lock around every call.
+is said by `built`, `failed`, `busy` or `released`, by `keys`, `round_failed` or `unasked`. `now` is handed in, chance
+too. The caller holds a lock around every call.
 
 The one rule: a touch is never lost. It is forgotten only by a build that began after it and ended well.
 """
@@ -94,14 +94,14 @@ class Schedule:
         self._serial = self.queued = self.building = 0
         self.rounds = self.round_failures = 0
         self.round_error: BaseException | None = None
-        self._round_due, self._asking, self._draining = -math.inf, False, False
+        self._round_due, self._asking, self._ends = -math.inf, False, math.inf  # _ends: from when on nothing becomes due
 
     # ---------------------------------------------------------------- what to do
 
     def next(self, now: float) -> tuple[int, Any]:
         """(BUILD, job), (ROUND, None) or (WAIT, seconds). What it hands out is under way from now on. O(log n)."""
         self._ripen(now)
-        if not self._draining and not self._asking and self._round_due <= now:
+        if not self._asking and self._round_due <= min(now, self._ends):
             self._asking = True
             return ROUND, None
         if self.building < self.concurrency and (job := self._pick(now)) is not None:
@@ -111,7 +111,7 @@ class Schedule:
             job.state, job.began = BUILDING, now
             job.forced, job.touched = job.touched, False
             return BUILD, job
-        if self._draining:
+        if self._ends < math.inf:
             return WAIT, math.inf
         ends = math.inf if self._asking else self._round_due
         if self.building < self.concurrency and (soonest := self._first(self._waiting)) is not None:
@@ -121,17 +121,22 @@ class Schedule:
     def is_idle(self, now: float) -> bool:
         """Whether nothing is due and nothing under way."""
         self._ripen(now)
-        rests = self._draining or self._round_due > now
-        return not self.queued and not self.building and not self._asking and rests
+        return not self.queued and not self.is_at_work and self._round_due > min(now, self._ends)
+
+    @property
+    def is_at_work(self) -> bool:
+        """Whether anything is under way: a build, or asking for the keys."""
+        return self.building > 0 or self._asking
 
     def begin(self, now: float) -> None:
         """A runner starts: the keys are asked for."""
-        self._draining, self._round_due = False, now
+        self._ends, self._round_due = math.inf, now
 
     def drain(self, now: float) -> None:
-        """A runner is to end: what is ready now, or touched until the end, is built, and nothing becomes due any more."""
+        """A runner is to end: what is ready now, or touched until the end, is built, keys are asked for if it is time, and
+        nothing becomes due any more."""
         self._ripen(now)
-        self._draining = True
+        self._ends = now
 
     def forget(self) -> None:
         """Nobody is at work any more: in the child of a fork, where another thread may have been in the middle of a change.
@@ -240,7 +245,10 @@ class Schedule:
         return sum(self.touch(key, now) for key in found)
 
     def tag(self, job: Job, tags: tuple[str, ...]) -> None:
-        """The tags of a job, known before its build begins to read."""
+        """The tags of a job, known before its build begins to read. Of one that is gone none are kept: if its key comes back,
+        it is built again."""
+        if job.gone:
+            tags = ()
         for tag in job.tags:
             if (keys := self._tagged.get(tag)) is not None:
                 keys.discard(job.key)
@@ -300,9 +308,14 @@ class Schedule:
         self.round_error = error
         self._round_due = now + self._backoff(self.round_failures)
 
+    def unasked(self) -> None:
+        """Asking for the keys was given up in the middle: it is as due as before."""
+        self._asking = False
+
     def _drop(self, job: Job) -> None:
         self.tag(job, ())
         del self.jobs[job.key]
+        job.gone = True  # for readers who still have it
 
     # ---------------------------------------------------------------- the queues
     # Each is a heap whose entries are dead when their job has moved on, which its ticket says.
@@ -326,7 +339,7 @@ class Schedule:
         self.queued -= job.state == READY
 
     def _ripen(self, now: float) -> None:
-        while not self._draining and (job := self._first(self._waiting)) is not None and job.due <= now:
+        while self._ends == math.inf and (job := self._first(self._waiting)) is not None and job.due <= now:
             heapq.heappop(self._waiting)
             self._make_ready(job, job.due)
 
