@@ -16,7 +16,7 @@ import struct
 
 from uvicorn.server import ServerState
 
-from samovar.edge.proxy import Edge, configured
+from samovar.edge.proxy import Edge, configured, listen
 from samovar.edge.settings import Settings
 from support import LIMIT
 
@@ -172,7 +172,7 @@ class Running:
         await self.edge.start()
         loop = asyncio.get_running_loop()
         self.server = await loop.create_server(lambda: self.config.http_protocol_class(self.config, self.state, {}),
-                                               "127.0.0.1", 0)
+                                               sock=listen("127.0.0.1:0"))
         self.port = self.server.sockets[0].getsockname()[1]
         return self
 

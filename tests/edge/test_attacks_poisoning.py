@@ -46,6 +46,17 @@ def test_fields_that_are_no_part_of_the_key_do_not_bend_what_is_stored(name):
     with_gullible(test)
 
 
+@pytest.mark.parametrize("name", ["X_Forwarded_Host", "X-Original_URL", "X.Forwarded.Proto", "X_Forwarded_For",
+                                  "Content_Length", "Transfer_Encoding", "If_None_Match"])
+def test_other_spellings_of_fields_that_decide_something_do_not_reach_the_origin(name):
+    async def test(proxy):
+        await proxy.ask(get("/", f"{name}: 7", "X_Api_Key: mine"))
+        (head,) = proxy.origin.heads
+        assert name.lower().encode() not in head and b"x_api_key: mine" in head
+
+    with_gullible(test)
+
+
 def test_fields_listed_in_connection_do_not_bend_what_is_stored():
     async def test(proxy):
         await proxy.ask(get("/", "Connection: Cookie, Host, Authorization", "Cookie: a=b"))

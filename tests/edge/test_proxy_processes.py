@@ -164,6 +164,17 @@ def test_worker_that_does_not_answer_makes_a_purge_fail(tmp_path, origin):
         assert said["error"] == "PurgeIncomplete"
 
 
+def test_worker_that_cannot_start_is_an_error_of_the_proxy(tmp_path):
+    script = tmp_path / "proxy.py"
+    script.write_text(CHILD.replace("**json", "vault=no_vault, **json").replace("async def admin", """def no_vault(settings):
+    raise ValueError("no vault today")
+
+async def admin"""))
+    words = json.dumps({"origin": "http://127.0.0.1:9", "listen": "127.0.0.1:0", "workers": 2})
+    done = subprocess.run([sys.executable, str(script), words], capture_output=True, text=True, timeout=LIMIT)
+    assert done.returncode == 1 and "no vault today" in done.stderr and "RuntimeError" in done.stderr
+
+
 def test_sigterm_lets_an_answer_end_and_takes_no_new_ones(tmp_path, origin):
     kind, at = origin
     with served(tmp_path, at) as (process, port):

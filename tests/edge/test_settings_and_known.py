@@ -12,7 +12,7 @@ from raw import Origin, answer, get, run
 from samovar._base.errors import MissingExtra
 from samovar.edge.known import JOINED, MOST
 from samovar.edge.limits import FrontLimits, UpstreamLimits
-from samovar.edge.proxy import Edge, serve
+from samovar.edge.proxy import Edge, make_room, serve
 from samovar.edge.rules import hit_head
 from samovar.edge.settings import Settings, address
 
@@ -52,6 +52,31 @@ def test_settings_do_not_change_and_each_instance_has_a_name_of_its_own():
 
 def test_addresses_are_read_as_people_write_them():
     assert [address(text) for text in ("h:1", "[::1]:2", ":3")] == [("h", 1), ("::1", 2), ("0.0.0.0", 3)]
+
+
+@pytest.mark.parametrize("words", [{"certificate": "none", "private_key": "none"}, {"origin_ca": "none"},
+                                   {"access_log": "none/log"}, {"certificate": "text", "private_key": "text"}])
+@pytest.mark.parametrize("workers", [1, 2])
+def test_file_that_cannot_be_used_is_an_error_before_any_worker_starts(tmp_path, words, workers):
+    (tmp_path / "text").write_text("no certificate")
+    words = {word: str(tmp_path / name) for word, name in words.items()}
+    with pytest.raises(OSError):
+        serve(Settings(origin="http://h", listen="127.0.0.1:0", workers=workers, **words))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no such limit")
+def test_as_many_files_may_be_open_as_there_may_be_connections(caplog):
+    import resource
+
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (512, before[1]))
+        make_room(Settings(origin="http://h", limits=FrontLimits(connections=600)))
+        assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] >= 600 and not caplog.text
+        make_room(Settings(origin="http://h", limits=FrontLimits(connections=before[1])))
+        assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == before[1] and "are allowed" in caplog.text
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
 def test_missing_uvicorn_is_named_with_its_extra(monkeypatch):
@@ -125,3 +150,10 @@ def test_what_is_no_single_good_head_is_never_remembered_as_one():
         await edge.stop()
 
     run(test())
+
+
+def test_listener_with_the_admins_port_at_another_address_is_not_the_admins():
+    words = Settings(origin="http://h", admin=print, admin_path="/-/")
+    edge = Edge(words, None, ("127.0.0.1", 80))
+    assert edge.is_admin(("127.0.0.1", 80)) and not edge.is_admin(("192.0.2.1", 80)) and not edge.is_admin(("127.0.0.1", 8))
+    assert Edge(words, None, ("::", 80, 0, 0)).is_admin(("::1", 80, 0, 0)) and not Edge(words).is_admin(("::1", 80, 0, 0))

@@ -62,3 +62,11 @@ def test_only_a_body_without_framing_ends_with_the_connection():
     assert read(body, b"hell") == (b"hell", None) and not body.close()
     body = UntilClose()
     assert read(body, b"hell") == (b"hell", None) and body.close()
+
+
+def test_many_small_chunks_that_came_together_are_one_piece():
+    for count, pieces in ((3, 3), (1_000, 1)):
+        got, rest = Chunked().feed(b"1\r\nx\r\n" * count + b"0\r\n\r\nNEXT")
+        assert (b"".join(got), len(got), rest) == (b"x" * count, pieces, b"NEXT")
+        got, rest = Chunked().feed(b"1\r\nx\r\n" * count)
+        assert (b"".join(got), len(got), rest) == (b"x" * count, pieces, None)

@@ -34,11 +34,11 @@ class Line(Protocol):
 class Sending:
     """A Sender over a transport, for one request."""
 
-    __slots__ = ("_line", "_method", "_old", "_chunked", "_left", "_silent", "lost", "started", "ended", "status", "size",
+    __slots__ = ("_line", "method", "_old", "_chunked", "_left", "_silent", "lost", "started", "ended", "status", "size",
                  "said")
 
     def __init__(self, line: Line, head: RequestHead) -> None:
-        self._line, self._method, self._old = line, head.method, head.old
+        self._line, self.method, self._old = line, head.method, head.old
         self._chunked = self._silent = False
         self._left: int | None = None  # bytes of the body that Content-Length promised and that have not come
         self.lost = self.started = self.ended = False
@@ -55,7 +55,7 @@ class Sending:
         self._check()
         assert not self.started
         out = list(_without_hops(headers))
-        self._silent = self._method == "HEAD" or status in _SILENT
+        self._silent = self.method == "HEAD" or status in _SILENT
         length = first(out, b"content-length")
         if status in (204, 205):
             out = [field for field in out if field[0] != b"content-length"]
@@ -120,6 +120,8 @@ class Sending:
             self._line.transport.abort()
 
     def _check(self) -> None:
+        if self._line.transport.is_closing():  # connection_lost comes in a moment
+            self.lost = True
         if self.lost:
             raise ConnectionError("the client left")
 

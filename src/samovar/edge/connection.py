@@ -3,12 +3,16 @@
     idle -> head -> body -> done -> idle        a broken one goes to `dead` from anywhere
 
 A byte that comes while nothing was asked, or after a response has ended, could be taken for the answer to the next
-request, so the connection ends there: `reusable` is false and stays so. Where the response breaks off, whoever reads it
+request, so the connection ends there: `reusable` is false and stays so. Before it is used again the system is asked
+whether it holds such a byte (`is_silent`). Nothing can tell one that comes even later from an answer, so a connection is
+not used again either where some origins are known to send more than they may: after a HEAD, 204 or 304 that speaks of
+a body. Where the response breaks off, whoever reads it
 gets an OriginFailed at that place, never a body that is silently short (RFC 9112 section 8); over TLS the end of the
 connection ends a body only when the origin said so (close_notify), since anybody on the way can cut a connection.
 """
 
 import asyncio
+import select
 import ssl
 from collections import deque
 from collections.abc import Awaitable, Callable
@@ -72,15 +76,19 @@ class OriginConnection(asyncio.Protocol):
         self.may_send_body = asyncio.Event()  # a 100 (Continue) came, or a final answer
         self.uses = 0
         self.reusable = True
+        self._asking = False  # the request's body is still on its way
 
     # ------------------------------------------------------------------ the caller's side
 
-    def begin(self, method: str, head: bytes, inform: Inform | None) -> None:
-        """Send a request's head; its answer may come from now on. The caller guarantees that nobody else asks."""
+    def begin(self, method: str, head: bytes, inform: Inform | None, *, has_body: bool = False) -> None:
+        """Send a request's head; its answer may come from now on. The caller guarantees that nobody else asks.
+
+        has_body: a body follows by `write`, and then `asked`.
+        """
         assert self._state == "idle" and self._transport is not None
         self.uses += 1
         self._state, self._method, self._inform = "head", method, inform
-        self._informs, self._heard, self.head, self._body = 0, False, None, None
+        self._informs, self._heard, self.head, self._body, self._asking = 0, False, None, None, has_body
         self._news.clear()
         self.may_send_body.clear()
         self._transport.write(head)
@@ -93,13 +101,24 @@ class OriginConnection(asyncio.Protocol):
         if not self._may_write.is_set():
             await patience.wait(self._may_write.wait(), step_s, "the origin does not read the request")
 
+    def asked(self) -> None:
+        """The body of the request has been sent, or will not be: from now on it is the answer that is waited for."""
+        self._asking = False
+        self._news.set()
+
     async def answered(self, patience: Patience, step_s: float) -> ResponseHead:
-        """The head of the final response. Raises OriginFailed, or what `fail` was given."""
+        """The head of the final response. Raises OriginFailed, or what `fail` was given.
+
+        step_s counts from when the request was sent whole: until then whoever sends it and `write` have limits of their own.
+        """
         while self.head is None:
             if self._error is not None:
                 raise self._error
             self._news.clear()
-            await patience.wait(self._news.wait(), step_s, "no answer in time")
+            if self._asking:
+                await self._news.wait()
+            else:
+                await patience.wait(self._news.wait(), step_s, "no answer in time")
         return self.head
 
     async def piece(self, patience: Patience, step_s: float) -> bytes | None:
@@ -117,6 +136,17 @@ class OriginConnection(asyncio.Protocol):
             self._reading = True
             self._transport.resume_reading()
         return out
+
+    def is_silent(self) -> bool:
+        """Whether the system has nothing for us that was not read yet: no byte that nobody asked for, and no end. Asked
+        of an idle connection before it is used again. One system call."""
+        assert self._transport is not None
+        end = self._transport.get_extra_info("socket")
+        if not hasattr(select, "poll"):  # Windows
+            return not select.select([end.fileno()], [], [], 0)[0]
+        poll = select.poll()
+        poll.register(end.fileno(), select.POLLIN)
+        return not poll.poll(0)
 
     def rest(self) -> bool:
         """Go back to idle after a whole exchange; False where it cannot be used again, and then it is closed."""
@@ -229,7 +259,7 @@ class OriginConnection(asyncio.Protocol):
         head = read_response(block, self._method, _HEAD)
         if head.status >= 200:
             self.head = head
-            self.reusable = self.reusable and head.keep
+            self.reusable = self.reusable and head.keep and not head.tempting
             if head.length == 0:
                 self._state = "done"
             else:

@@ -9,8 +9,9 @@ returns, then by the task that fills, or by whoever `fetch` gave it to (`Got.clo
 """
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
@@ -215,12 +216,14 @@ class Fetcher:
         fields = origin_headers(self.policy, verdict)
         if self.hop is not None:
             fields = self.hop.headers(request, fields)
-        asked = Request(verdict.method, request.scheme, request.target, fields, request.body, request.length,
+        limit = asyncio.timeout(self.limits.head_s)
+        body = None if request.body is None else _extending(limit, request.body, self.limits.head_s)
+        asked = Request(verdict.method, request.scheme, request.target, fields, body, request.length,
                         request.client, request.version, request.about)
         self.numbers.flights += 1
         began = stopwatch()
         try:
-            async with asyncio.timeout(self.limits.head_s) as limit:
+            async with limit:
                 reply = await self.origin.ask(asked, inform)
         except TimeoutError as error:
             if not limit.expired():
@@ -395,6 +398,21 @@ class Fetcher:
                     limit.reschedule(deadline(min(limits.gap_s, max(left, 0.0))))
         except TimeoutError as error:
             raise OriginFailed("the body came too slowly", timed_out=True) from error
+
+
+async def _extending(limit: asyncio.Timeout, body: AsyncIterator[bytes], head_s: float) -> AsyncIterator[bytes]:
+    """A request's body that gives the answer more time with each of its parts: what a client takes to send, the origin
+    has not taken. Who waits for a client has a limit for that."""
+    def extend(until: float | None) -> None:
+        with contextlib.suppress(RuntimeError):  # the answer came first
+            limit.reschedule(until)
+
+    extend(None)
+    async for part in body:
+        extend(deadline(head_s))
+        yield part
+        extend(None)
+    extend(deadline(head_s))
 
 
 async def _closed(reply: Reply) -> None:

@@ -107,6 +107,8 @@ class Front(asyncio.Protocol):
         self._eof = True
         if self._body is not None and self._incoming is not None:
             self._incoming.fail("the request broke off")
+        if self._scheme == b"https":  # there is no half of a TLS connection
+            return False
         return self._sending is not None or bool(self._buffer and "write" in self._held)
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -394,7 +396,9 @@ class Front(asyncio.Protocol):
             sending.abort()
             return
         self._let_go(why)
-        self.transport.write(refusal(status, why, wall()))
+        if self._log is not None:
+            self._log.refused(self._client, status, why)
+        self.transport.write(refusal(status, why, wall(), silent=sending is not None and sending.method == "HEAD"))
         self._linger()
 
     def _fail(self, sending: Sending) -> None:

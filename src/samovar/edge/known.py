@@ -23,6 +23,7 @@ from .wire import BadHead, Limits, RequestHead, read_request
 MOST = 4_096  # heads
 SHORT = 2_048  # bytes of a head that is worth remembering
 JOINED = 4_096  # bytes of bodies that are worth remembering
+WHOLE = 131_072  # bytes of a body that may be given to a connection at once: more goes in pieces, as the client takes it
 _FORWARDED_FOR = b"x-forwarded-for"
 
 
@@ -98,6 +99,9 @@ class Knowing:
         assert head is not None
         if known.stored is not None:
             known.stored, known.block, known.whole = None, b"", b""
+        only = stored.only
+        if ((only.length or 0) if only is not None else max((one.length or 0 for one in stored), default=0)) > WHOLE:
+            return None
         hit = self._exchange.quick("GET", scheme, head.target, head.headers)
         if hit is None:
             return None
@@ -108,7 +112,8 @@ class Knowing:
             hit.sent = sent = self, hit_head(self._policy, hit)
         block: bytes = sent[1]
         size = len(entry.body)
-        if size > JOINED or sum(one.length or 0 for one in stored) > JOINED or self._peek(key) is not stored:
+        bodies = sum(one.length or 0 for one in stored)
+        if max(size, len(block), bodies) > JOINED or self._peek(key) is not stored:
             return block, entry
         known.stored, known.born, known.age = stored, entry.born, hit.age
         known.block, known.whole, known.status, known.size = block, block + entry.body, entry.status, size

@@ -41,7 +41,7 @@ class Pool:
             while self._idle:
                 connection, timer = self._idle.popitem()
                 timer.cancel()
-                if not new and connection.reusable:
+                if not new and connection.reusable and connection.is_silent():
                     self._busy.add(connection)
                     return connection
                 connection.abort()

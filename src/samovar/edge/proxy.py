@@ -38,6 +38,13 @@ from .wall import Wall
 _logger = logging.getLogger("samovar.edge")
 _BACKLOG = 2_048  # connections that wait to be accepted
 
+# Bytes of an answer that the system may hold for a client beside what is on the wire. Without a bound it takes megabytes
+# for each slow reader, and says that there is room only once a third of them left: a client that reads slowly but
+# steadily would look like one that reads nothing.
+_UNSENT = 131_072
+_OTHER_FILES = 256  # that are open beside connections
+_NOT_STARTED = 3  # how a worker of uvicorn ends that did not start
+
 
 class Shielded:
     """An Origin that asks a shield, and the origin itself only where no connection to the shield can be had."""
@@ -148,18 +155,24 @@ class Edge:
             self._look(connections)
 
     def _look(self, connections: set[Front]) -> None:
-        now = stopwatch()
-        for connection in tuple(connections):
-            connection.look(now)
-        if self.log is not None:
-            self.log.flush()
         self._timer = None
-        if connections or self.log is not None:
-            self._timer = asyncio.get_running_loop().call_later(period(self.limits), self._look, connections)
+        now = stopwatch()
+        try:
+            for connection in tuple(connections):
+                connection.look(now)
+            if self.log is not None:
+                self.log.flush()
+        finally:  # whatever is wrong with one: nobody else's time may stand still for it
+            if connections or self.log is not None:
+                self._timer = asyncio.get_running_loop().call_later(period(self.limits), self._look, connections)
 
     def is_admin(self, address: Any) -> bool:
         """Whether a connection came to the admin's own listener."""
-        return self._admin_address is not None and tuple(address or ())[1:2] == self._admin_address[1:2]
+        if self._admin_address is None:
+            return False
+        host, port = self._admin_address[:2]
+        came = tuple(address or ())
+        return came[1:2] == (port,) and (host in ("0.0.0.0", "::") or came[0] == host)
 
     def scheme(self, tls: bool) -> bytes:
         """What clients speak, over a connection with TLS or without."""
@@ -199,6 +212,32 @@ def period(limits: FrontLimits) -> float:
     return min(0.5, shortest / 4)
 
 
+def try_files(settings: Settings) -> None:
+    """Raise OSError for files that cannot be used: here, and not in one worker after the other."""
+    if settings.certificate is not None:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(settings.certificate, settings.private_key)
+    if settings.origin_ca is not None:
+        ssl.create_default_context(cafile=settings.origin_ca)
+    if settings.access_log is not None and settings.access_log != "-":
+        AccessLog(settings.access_log).close()
+
+
+def make_room(settings: Settings) -> None:
+    """Let this process, and those that it starts, have as many open files as its limits speak of connections."""
+    if sys.platform == "win32":
+        return
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = settings.limits.connections + 2 * settings.upstream.connections + _OTHER_FILES
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+        if most < wanted:
+            _logger.warning("%d connections need %d open files, and %d are allowed", settings.limits.connections, wanted,
+                            most)
+
+
 def listen(text: str) -> socket.socket:
     """A socket bound to host:port. Raises OSError."""
     host, port = address(text)
@@ -207,6 +246,8 @@ def listen(text: str) -> socket.socket:
     try:
         if sys.platform != "win32":
             bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if hasattr(socket, "TCP_NOTSENT_LOWAT"):  # connections inherit it: see _UNSENT
+            bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT)
         bound.bind(place)
         bound.listen(_BACKLOG)  # who comes before the first worker does waits
         bound.set_inheritable(True)
@@ -232,13 +273,15 @@ def serve(settings: Settings, ready: Callable[[tuple[Any, ...]], None] | None = 
     """Run the proxy until SIGTERM or SIGINT, then let what is under way end, for `drain_s` at most.
 
     ready: called with the address that is listened on, before anybody is answered. kind: makes the Edge; with several
-    workers it is sent to them. Raises OSError when an address is taken, MissingExtra without uvicorn,
-    RuntimeError where it does not start.
+    workers it is sent to them. Raises OSError when an address is taken or a file is not what it should be, RuntimeError
+    when it, or a worker, does not start for another reason, MissingExtra without uvicorn.
     """
     uvicorn = needed("uvicorn", "edge", "samovar.edge.proxy")
     many = settings.workers > 1
     if many and not hasattr(socket, "AF_UNIX"):
         raise ValueError("several workers need Unix sockets, which this system does not have")
+    try_files(settings)
+    make_room(settings)
     sockets = [listen(settings.listen)]
     directory = tempfile.mkdtemp(prefix="samovar-") if many else None
     try:
@@ -249,7 +292,10 @@ def serve(settings: Settings, ready: Callable[[tuple[Any, ...]], None] | None = 
         if ready is not None:
             ready(sockets[0].getsockname())
         if many:
-            needed("uvicorn.supervisors", "edge", "samovar.edge.proxy").Multiprocess(config, sockets=sockets).run()
+            workers = needed("uvicorn.supervisors", "edge", "samovar.edge.proxy").Multiprocess(config, sockets=sockets)
+            workers.run()
+            if any(getattr(worker, "exitcode", None) == _NOT_STARTED for worker in workers.processes):
+                raise RuntimeError("a worker of the proxy does not start: the log says why")
         else:
             server = uvicorn.Server(config)
             server.run(sockets)

@@ -13,6 +13,7 @@ import re
 import socket
 import ssl
 from collections.abc import AsyncIterator
+from typing import Any
 
 from .connection import OriginConnection, Patience, WentAway
 from .contracts import Inform, OriginFailed, Reply, Request
@@ -64,6 +65,7 @@ class Upstream:
         self._own_name = url.partition("://")[2].rstrip("/").encode()
         self._context = (context or ssl.create_default_context()) if self._tls else None
         self._last: tuple[str, int] | None = None  # the address that answered last
+        self._looking: asyncio.Task[list[Any]] | None = None  # the look-up that is under way, one at a time
         self.pool = Pool(self._connect, size=self.limits.connections, queue=self.limits.queue,
                          queue_s=self.limits.queue_s, idle_s=self.limits.idle_s)
 
@@ -115,11 +117,7 @@ class Upstream:
     async def _open(self, made: list[OriginConnection]) -> None:
         """Try each address in turn, the one that was good last time first; a dead one may not use up all the time."""
         loop = asyncio.get_running_loop()
-        try:
-            found = await loop.getaddrinfo(self._name, self._port, type=socket.SOCK_STREAM)
-        except OSError as error:
-            raise OriginFailed(f"the origin's name does not resolve: {error}", reached=False) from None
-        places = list(dict.fromkeys((str(address[0]), self._port) for *_, address in found))
+        places = await self._places()
         places.sort(key=lambda place: place != self._last)
         why: object = "no address"
         for place in places:
@@ -137,6 +135,27 @@ class Upstream:
         raise OriginFailed(f"the origin cannot be reached: {why}", reached=False)
 
 
+    async def _places(self) -> list[tuple[str, int]]:
+        """The addresses of its name; where that cannot be resolved, the one that was good last time.
+
+        All who need them wait for one look-up: a resolver that hangs holds up one thread of those that the event loop has
+        for what blocks, and not all of them.
+        """
+        if self._looking is None or self._looking.done():
+            self._looking = asyncio.create_task(self._look_up())
+            self._looking.add_done_callback(lambda task: task.cancelled() or task.exception())  # seen
+        try:
+            found = await asyncio.shield(self._looking)
+        except OSError as error:
+            if self._last is not None:
+                return [self._last]
+            raise OriginFailed(f"the origin's name does not resolve: {error}", reached=False) from None
+        return list(dict.fromkeys((str(address[0]), self._port) for *_, address in found))
+
+    async def _look_up(self) -> list[Any]:
+        return await asyncio.get_running_loop().getaddrinfo(self._name, self._port, type=socket.SOCK_STREAM)
+
+
 class _Asked:
     """One exchange with an origin, and the Reply that comes of it."""
 
@@ -152,7 +171,7 @@ class _Asked:
 
     async def begin(self, request: Request, head: bytes, inform: Inform | None) -> Reply:
         """Send the request; return when the head of its answer is there."""
-        self._connection.begin(request.method, head, inform)
+        self._connection.begin(request.method, head, inform, has_body=request.body is not None)
         if request.body is not None:
             self._body = asyncio.create_task(self._send(request))
         answer: ResponseHead = await self._connection.answered(self._patience, self._limits.first_byte_s)
@@ -194,6 +213,8 @@ class _Asked:
             raise
         except Exception as error:  # the client's side of it
             connection.fail(error if connection.head is None else OriginFailed(f"the request broke off: {error}"))
+        finally:
+            connection.asked()
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         while (piece := await self._connection.piece(self._patience, self._limits.between_s)) is not None:

@@ -42,6 +42,21 @@ REWRITING = frozenset({
 })
 
 
+_ODD = re.compile(rb"[^a-z0-9-]")
+_TAKEN = REWRITING | HOP_BY_HOP | END_TO_END | {b"x-forwarded-for"}
+
+
+def is_disguised(name: bytes) -> bool:
+    """Whether a name is another spelling, for origins that know no other (CGI, WSGI and what came of them write both `-`
+    and `_` as `_`), of a field that decides something: X_Forwarded_Host, Content_Length. None of those reach an origin.
+
+    >>> from samovar.edge.rules.fields import is_disguised
+    >>> is_disguised(b"x_forwarded_host"), is_disguised(b"x-forwarded-host"), is_disguised(b"x_api_key")
+    (True, False, False)
+    """
+    return _ODD.search(name) is not None and _ODD.sub(b"-", name) in _TAKEN
+
+
 def values(headers: Headers, name: bytes) -> list[bytes]:
     """Every value of one field, in order."""
     return [value for key, value in headers if key == name]

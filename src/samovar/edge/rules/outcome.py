@@ -6,7 +6,7 @@ from enum import Enum
 from .dates import format_date
 from .directives import Directives, response_directives
 from .entry import Entry, declared_length, make_entry
-from .fields import Fields, Headers, combined, end_to_end, first
+from .fields import Fields, Headers, combined, end_to_end, first, is_disguised
 from .freshness import Arrival, lifetime
 from .invalidation import SAFE, invalidated, reference_key
 from .policy import Policy
@@ -67,7 +67,8 @@ def origin_headers(policy: Policy, verdict: Verdict) -> Fields:
     if verdict.entry is not None and verdict.action in (Action.REVALIDATE, Action.SERVE_AND_REVALIDATE):
         without |= {b"if-none-match", b"if-modified-since", b"range", b"if-range"}
         ours = validators(verdict.entry)
-    fields = tuple(end_to_end(verdict.headers, without))
+    fields = tuple(one for one in end_to_end(verdict.headers, without)
+                   if not is_disguised(one[0]) or one[0] in policy.keyed)
     encodings = [value for name, value in fields if name == b"accept-encoding"]
     if encodings:
         (normal,) = secondary((b"accept-encoding",), fields)

@@ -16,6 +16,7 @@ _EXTENSIONS = 16_384  # bytes of the extensions of one body
 _TRAILERS = 16_384  # bytes of the trailer section
 _TINY = 64  # bytes of a chunk that costs more to frame than it carries
 _TINIES = 100_000  # of those in one body
+_SEPARATE = 8  # chunks that came together and are worth passing on one by one
 
 
 class BadBody(ValueError):
@@ -68,6 +69,11 @@ class UntilClose:
         return True
 
 
+def _few(pieces: list[bytes]) -> list[bytes]:
+    """Chunks that came together go on together when there are many: each costs whoever takes it the same, however small."""
+    return pieces if len(pieces) <= _SEPARATE else [b"".join(pieces)]
+
+
 class Chunked:
     """A body in chunks. Extensions are left aside and so are trailers, both within bounds."""
 
@@ -109,10 +115,10 @@ class Chunked:
             elif self._state == "size":
                 self._begin(text)
             elif not text:
-                return pieces, data[at:]
+                return _few(pieces), data[at:]
             else:
                 self._trailer(text)
-        return pieces, None
+        return _few(pieces), None
 
     def close(self) -> bool:
         """It was cut short."""

@@ -63,7 +63,8 @@ class ResponseHead:
     """What a response says of itself.
 
     length: of the body where that is known beforehand, 0 where there is none; None and not chunked: until the connection
-    ends. keep: the connection may be used again.
+    ends. keep: the connection may be used again. tempting: it has no body, but speaks of one that an origin may send all
+    the same.
     """
 
     status: int
@@ -72,6 +73,7 @@ class ResponseHead:
     length: int | None
     chunked: bool
     keep: bool
+    tempting: bool = False
 
 
 def suspicious(data: bytes, at: int = 0) -> bool:
@@ -119,12 +121,13 @@ def read_response(block: bytes, method: str, limits: Limits = Limits()) -> Respo
     fields, old, status = _fields(block, limits), minor == b"0", int(digits)
     length, chunked = (None, False) if _has_unknown_coding(fields, old) else _framing(fields, old)
     connection = _connection(fields)
-    keep = not old and b"close" not in connection
+    keep, tempting = not old and b"close" not in connection, False
     if method == "HEAD" or status in _BODILESS or status < 200:
+        tempting = chunked or bool(length)
         length, chunked = 0, False
     elif length is None and not chunked:
         keep = False
-    return ResponseHead(status, reason or b"", fields, length, chunked, keep)
+    return ResponseHead(status, reason or b"", fields, length, chunked, keep, tempting)
 
 
 def _fields(block: bytes, limits: Limits) -> tuple[tuple[bytes, bytes], ...]:
