@@ -44,8 +44,8 @@ uvicorn.run(app, port=int(sys.argv[1]), http="httptools", loop="uvloop", access_
 """
 PROXY = """
 import sys
-from samovar.edge.proxy import serve
-from samovar.edge.settings import Settings
+from samovar.edge.proxy.proxy import serve
+from samovar.edge.proxy.settings import Settings
 serve(Settings(origin=f"http://127.0.0.1:{sys.argv[2]}", listen=f"127.0.0.1:{sys.argv[1]}"))
 """
 NGINX = """

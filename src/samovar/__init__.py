@@ -86,9 +86,9 @@ from .memo.options import unhashable as _unhashable
 
 if _TYPE_CHECKING:
     from .cluster import AsyncCluster, Cluster, ClusterStats, HotKeys, LocalNode, MemcachedNode, RedisNode
-    from .edge.feeds import Feed
-    from .edge.precompute import precompute
-    from .edge.results import KeyStatus, PrecomputeStatus
+    from .edge.feeds.feed import Feed
+    from .edge.precompute.decorator import precompute
+    from .edge.precompute.results import KeyStatus, PrecomputeStatus
 
 __all__ = [
     "AsyncCluster",
@@ -150,7 +150,7 @@ _LATER = {  # the rooms of what is imported when it is first named
                     ".cluster"),
     "Feed": ".edge.feeds",
     "precompute": ".edge.precompute",
-    **dict.fromkeys(("KeyStatus", "PrecomputeStatus"), ".edge.results"),
+    **dict.fromkeys(("KeyStatus", "PrecomputeStatus"), ".edge.precompute"),
 }
 
 

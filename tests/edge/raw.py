@@ -16,8 +16,8 @@ import struct
 
 from uvicorn.server import ServerState
 
-from samovar.edge.proxy import Edge, configured, listen
-from samovar.edge.settings import Settings
+from samovar.edge.proxy.proxy import Edge, configured, listen
+from samovar.edge.proxy.settings import Settings
 from support import LIMIT
 
 try:

@@ -7,7 +7,7 @@ import pytest
 import raw
 from raw import Running, answer, get, run
 
-from samovar.edge.limits import FrontLimits
+from samovar.edge.proxy.limits import FrontLimits
 
 FRESH = "Cache-Control: max-age=60"
 

@@ -10,9 +10,9 @@ pytest.importorskip("uvicorn")
 
 from raw import Running, answer, get, within
 
-from samovar.edge.order import MAX_BODY
-from samovar.edge.running import TalkingEdge, proxy_settings
-from samovar.edge.told import EdgeSettings
+from samovar.edge.admin.order import MAX_BODY
+from samovar.edge.admin.running import TalkingEdge, proxy_settings
+from samovar.edge.admin.told import EdgeSettings
 from support import run_async
 
 SECRET = "a-secret-of-enough-letters"

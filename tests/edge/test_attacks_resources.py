@@ -8,8 +8,9 @@ import gc
 import pytest
 from raw import Running, answer, get, run, within
 
-from samovar.edge import quick, wall
-from samovar.edge.limits import FrontLimits, UpstreamLimits
+from samovar.edge.exchange import quick
+from samovar.edge.exchange import wall
+from samovar.edge.proxy.limits import FrontLimits, UpstreamLimits
 from samovar.edge.rules import Entry, Policy, format_date
 from support import run_async
 from world import Says, World

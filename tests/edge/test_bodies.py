@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from samovar.edge.body import WINDOW, Budget, Filling, LeftBehind, Reader, Space, Spilled
+from samovar.edge.exchange.body import WINDOW, Budget, Filling, LeftBehind, Reader, Space, Spilled
 from samovar.edge.contracts import OriginFailed
 from support import run_async, until as wait_until
 from world import FRESH, Client, Says, World, running, settle, until

@@ -6,8 +6,8 @@ import pytest
 import raw
 from raw import Running, answer, get, run, within
 
-from samovar.edge.limits import FrontLimits
-from samovar.edge.wire import Limits
+from samovar.edge.proxy.limits import FrontLimits
+from samovar.edge.proxy.wire import Limits
 
 FRESH = "Cache-Control: max-age=60"
 

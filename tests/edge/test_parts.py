@@ -4,12 +4,12 @@ import random
 
 import pytest
 
-from samovar.edge import wall as wall_module
+from samovar.edge.exchange import wall as wall_module
 from samovar.edge.contracts import Request
-from samovar.edge.forwarding import Hop
-from samovar.edge.numbers import Numbers, Times, Top
-from samovar.edge.purging import keys_of
-from samovar.edge.wall import Wall
+from samovar.edge.exchange.forwarding import Hop
+from samovar.edge.exchange.numbers import Numbers, Times, Top
+from samovar.edge.exchange.purging import keys_of
+from samovar.edge.exchange.wall import Wall
 from world import Says, World, running
 
 # ------------------------------------------------------------------ numbers

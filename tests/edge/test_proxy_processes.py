@@ -19,8 +19,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform == "win32", reas
 
 CHILD = """
 import json, os, sys
-from samovar.edge.proxy import serve
-from samovar.edge.settings import Settings
+from samovar.edge.proxy.proxy import serve
+from samovar.edge.proxy.settings import Settings
 from samovar.edge.rules import Policy
 
 async def admin(edge, request, sender):

@@ -14,7 +14,7 @@ import pytest
 
 from samovar import AsyncCluster, LocalNode, ManualClock
 from samovar.edge.contracts import OriginFailed
-from samovar.edge.shared_vault import ClusterVault
+from samovar.edge.exchange.shared_vault import ClusterVault
 from support import run_async
 from world import FRESH, START, Says, World
 

@@ -10,11 +10,11 @@ import raw
 from raw import Origin, answer, get, run
 
 from samovar._base.errors import MissingExtra
-from samovar.edge.known import JOINED, MOST
-from samovar.edge.limits import FrontLimits, UpstreamLimits
-from samovar.edge.proxy import Edge, make_room, serve
+from samovar.edge.proxy.known import JOINED, MOST
+from samovar.edge.proxy.limits import FrontLimits, UpstreamLimits
+from samovar.edge.proxy.proxy import Edge, make_room, serve
 from samovar.edge.rules import hit_head
-from samovar.edge.settings import Settings, address
+from samovar.edge.proxy.settings import Settings, address
 
 
 @pytest.mark.parametrize("words", [

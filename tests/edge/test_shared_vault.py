@@ -5,9 +5,9 @@ import asyncio
 import pytest
 
 from samovar import AsyncCluster, Cache, LocalNode, ManualClock, RedisNode
-from samovar.edge import shared_vault
+from samovar.edge.exchange import shared_vault
 from samovar.edge.rules import Entry, Policy, Variants
-from samovar.edge.shared_vault import ClusterVault, dumped, loaded
+from samovar.edge.exchange.shared_vault import ClusterVault, dumped, loaded
 from support import run_async
 from world import FRESH, START, Says, World, failed, running, settle, until
 

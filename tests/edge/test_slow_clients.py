@@ -7,8 +7,8 @@ import pytest
 import raw
 from raw import Running, answer, get, run, within
 
-from samovar.edge.front import Front
-from samovar.edge.limits import FrontLimits, UpstreamLimits
+from samovar.edge.proxy.front import Front
+from samovar.edge.proxy.limits import FrontLimits, UpstreamLimits
 
 FRESH = "Cache-Control: max-age=60"
 

@@ -9,10 +9,10 @@ import pytest
 import raw
 from raw import Origin, answer, reset, run, within
 
-from samovar.edge.connection import _HIGH
+from samovar.edge.proxy.connection import _HIGH
 from samovar.edge.contracts import OriginFailed, Request
-from samovar.edge.limits import UpstreamLimits
-from samovar.edge.upstream import Upstream, origin_parts
+from samovar.edge.proxy.limits import UpstreamLimits
+from samovar.edge.proxy.upstream import Upstream, origin_parts
 
 
 @pytest.fixture(autouse=True, params=raw.LOOPS)

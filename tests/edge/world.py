@@ -9,9 +9,9 @@ import asyncio
 
 from samovar import Cache, ManualClock
 from samovar.edge.contracts import OriginFailed, Request
-from samovar.edge.exchange import Exchange
+from samovar.edge.exchange.exchange import Exchange
 from samovar.edge.rules import Policy
-from samovar.edge.vault import CacheVault
+from samovar.edge.exchange.vault import CacheVault
 from support import LIMIT, run_async
 
 START = 1_600_000_000.0

@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from samovar import Feed
-from samovar.edge import feed_local
+from samovar.edge.feeds import local as feed_local
 from support import LIMIT
 
 

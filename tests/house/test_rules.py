@@ -20,6 +20,7 @@ C_STANDARD = {"assert", "errno", "float", "inttypes", "limits", "math", "stdalig
               "stddef", "stdint", "stdio", "stdlib", "string"}
 INTRINSICS = {"arm_neon", "emmintrin", "intrin", "nmmintrin", "sys/mman", "unistd"}  # each behind an #if of its own
 EMPTY_WORDS = {"manager", "helper", "helpers", "util", "utils", "misc", "common", "handler", "data", "info"}
+EDGE = [{"rules"}, {"contracts"}, {"exchange"}, {"middleware", "proxy"}, {"admin"}]  # the rooms of HTTP, from below
 THIS = Path(__file__)
 
 
@@ -103,6 +104,16 @@ def test_imports_go_down_the_floors(path):
             room = rest.partition(".")[0]
             assert room in FLOORS, f"{tell(path, line)} imports {name}: import from the room where it lives"
             assert FLOORS.index(room) <= floor_of(path), f"{tell(path, line)} imports {name}, a floor above its own"
+
+
+def test_rooms_of_the_edge_import_down_or_at_home():
+    level = {room: number for number, rooms in enumerate(EDGE) for room in rooms}
+    for path in (PACKAGE / "edge").rglob("*.py"):
+        own = path.relative_to(PACKAGE / "edge").with_suffix("").parts[0]
+        for line, name in imports_of(path):
+            room = (name.split(".") + ["", ""])[2] if name.startswith("samovar.edge.") else own
+            is_below = own == "__init__" or level.get(room, 99) < level.get(own, -1)
+            assert room == own or is_below, f"{tell(path, line)} imports {name}, a room beside or above its own"
 
 
 EXTRAS = {"_cli": {"typer", "rich"}, "_lab": {"matplotlib"}}  # rooms that an extra opens; nothing else imports them

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from front import START, Front, Reply
 from samovar import Cache, Freshness
 from samovar.edge.contracts import OriginFailed, Request
-from samovar.edge.exchange import Exchange
+from samovar.edge.exchange.exchange import Exchange
 from samovar.edge.rules import Policy, format_date
-from samovar.edge.vault import CacheVault, until
+from samovar.edge.exchange.vault import CacheVault, until
 
 
 class Answered:

@@ -3,7 +3,7 @@
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from samovar.edge.wire import BadBody, Chunked, Sized, UntilClose
+from samovar.edge.proxy.wire import BadBody, Chunked, Sized, UntilClose
 
 
 def read(body, data, cuts=()):

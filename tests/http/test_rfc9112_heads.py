@@ -2,7 +2,7 @@
 
 import pytest
 
-from samovar.edge.wire import BadHead, Limits, read_request, read_response, request_bytes, response_bytes, suspicious
+from samovar.edge.proxy.wire import BadHead, Limits, read_request, read_response, request_bytes, response_bytes, suspicious
 
 
 def request(*lines, start="GET / HTTP/1.1", host="Host: h"):

@@ -6,7 +6,7 @@ llhttp knows a fixed list of methods, so only those are tried here.
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from samovar.edge.wire import BadBody, BadHead, Chunked, read_request, read_response
+from samovar.edge.proxy.wire import BadBody, BadHead, Chunked, read_request, read_response
 
 httptools = pytest.importorskip("httptools", reason="it has no wheel for this Python")
 

@@ -6,7 +6,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from samovar.edge.schedule import BUILD, BUILDING, READY, ROUND, WAIT, WAITING, Schedule
+from samovar.edge.precompute.schedule import BUILD, BUILDING, READY, ROUND, WAIT, WAITING, Schedule
 from twins.schedule import ScheduleTwin
 
 KEYS = st.sampled_from("abcdef")

@@ -11,7 +11,7 @@ from hypothesis.strategies import booleans, floats, frozensets, sampled_from
 
 from samovar import Cache, ManualClock
 from samovar.edge.rules import Entry
-from samovar.edge.vault import CacheVault
+from samovar.edge.exchange.vault import CacheVault
 
 KEYS = [b"http://h/a", b"http://h/a\nx:1", b"http://h/a\nx:2", b"http://h/b"]
 TAGS = ["red", "green", "blue"]

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given, strategies as st
 
 from samovar import SamovarError
-from samovar.edge.admin import Admin
+from samovar.edge.admin.admin import Admin
 from samovar.edge.contracts import OriginFailed, Request
-from samovar.edge.fleet import FleetBroken, Look
-from samovar.edge.numbers import EdgeStats
-from samovar.edge.order import MAX_BODY, MAX_NAMES, BadOrder, Order, read_order
-from samovar.edge.told import EdgeSettings
+from samovar.edge.admin.fleet import FleetBroken, Look
+from samovar.edge.exchange.numbers import EdgeStats
+from samovar.edge.admin.order import MAX_BODY, MAX_NAMES, BadOrder, Order, read_order
+from samovar.edge.admin.told import EdgeSettings
 from support import run_async
 
 SECRET = "a-secret-of-enough-letters"

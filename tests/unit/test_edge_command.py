@@ -9,8 +9,8 @@ from typer.testing import CliRunner
 
 from samovar._cli import edge as command
 from samovar._cli.command import app
-from samovar.edge import running
-from samovar.edge.told import TOKEN_VARIABLE, EdgeSettings
+from samovar.edge.admin import running
+from samovar.edge.admin.told import TOKEN_VARIABLE, EdgeSettings
 
 ORIGIN = ("--origin", "http://127.0.0.1:9000")
 SECRET = "a-secret-of-enough-letters"

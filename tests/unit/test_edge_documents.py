@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 from samovar._cli.edge import row
-from samovar.edge.told import EdgeSettings, settings
+from samovar.edge.admin.told import EdgeSettings, settings
 
 PAGE = Path(__file__).parents[2] / "docs" / "edge.md"
 

@@ -8,10 +8,10 @@ from html.parser import HTMLParser
 import pytest
 
 from samovar._base.counters import Latency
-from samovar.edge.fleet import Look, added
-from samovar.edge.numbers import EdgeStats
-from samovar.edge.page import CSP, page, visible
-from samovar.edge.told import EdgeSettings
+from samovar.edge.admin.fleet import Look, added
+from samovar.edge.exchange.numbers import EdgeStats
+from samovar.edge.admin.page import CSP, page, visible
+from samovar.edge.admin.told import EdgeSettings
 
 SETTINGS = EdgeSettings(origin="http://10.0.0.5:9000", shield="https://shield.example", maxweight="1GB",
                         token="a-secret-of-enough-letters")

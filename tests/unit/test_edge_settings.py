@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, strategies as st
 
 from samovar import SamovarError
-from samovar.edge.told import TOKEN_VARIABLE, EdgeSettings, read_config, settings
-from samovar.edge.words import Place, SettingError, Upstream
+from samovar.edge.admin.told import TOKEN_VARIABLE, EdgeSettings, read_config, settings
+from samovar.edge.admin.words import Place, SettingError, Upstream
 
 ORIGIN = "http://127.0.0.1:9000"
 SECRET = "a-secret-of-enough-letters"

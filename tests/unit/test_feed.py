@@ -7,8 +7,8 @@ from array import array
 import pytest
 
 from samovar import Feed, ManualClock, SamovarError
-from samovar.edge import feed_rules
-from samovar.edge.feed_rules import FeedItem, is_kept
+from samovar.edge.feeds import rules as feed_rules
+from samovar.edge.feeds.rules import FeedItem, is_kept
 
 
 def items(page):

@@ -20,8 +20,8 @@ from samovar import (
     OriginBudget,
     precompute,
 )
-from samovar.edge.builders import Precomputed
-from samovar.edge.builders_async import AsyncPrecomputed
+from samovar.edge.precompute.builders import Precomputed
+from samovar.edge.precompute.builders_async import AsyncPrecomputed
 from samovar.memo.options import is_async
 from support import LIMIT, fresh_python, run_async, wait_for
 

@@ -9,8 +9,8 @@ from typing import Annotated, Any, get_args, get_type_hints
 import typer
 
 from .._base.errors import MissingExtra
-from ..edge.told import EdgeSettings, settings
-from ..edge.words import SettingError
+from ..edge.admin.told import EdgeSettings, settings
+from ..edge.admin.words import SettingError
 
 _LISTED = {word for word, kind in get_type_hints(EdgeSettings).items() if getattr(kind, "__origin__", None) is tuple}
 _METAVARS = {"origin": "URL", "shield": "URL", "purge_also": "URL", "listen": "HOST:PORT", "admin": "HOST:PORT",
@@ -126,6 +126,6 @@ def _demonstrate(as_json: bool) -> None:
 
 
 def _run(told: EdgeSettings) -> None:
-    from ..edge.running import run  # uvicorn, an extra, is needed from here on
+    from ..edge.admin.running import run  # uvicorn, an extra, is needed from here on
 
     run(told, lambda line: typer.echo(line, err=True))

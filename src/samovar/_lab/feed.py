@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from .._base.clock import stopwatch
-from ..edge.feeds import Feed
+from ..edge.feeds.feed import Feed
 from .findings import Bar, Bars, Column, Demonstration, Tone, Way, said
 from .timeline import percentile
 

@@ -1,4 +1,11 @@
-"""Level 5, the edge: HTTP. `rules` decides what an HTTP cache may do (RFC 9111); the fronts do it.
+"""Level 5, the edge: HTTP, and answers made ahead of time.
+
+    rules        what an HTTP cache may do (RFC 9111): decided without I/O
+    exchange     the cache behind every front         contracts: what the rooms hand to each other
+    middleware   in front of an ASGI application      proxy: between sockets     admin: a proxy for people
+    precompute   results built before anybody asks    feeds: timelines
+
+Imports go down: rules, contracts, exchange, then middleware or proxy, then admin. What most need is here:
 
     HTTPCacheMiddleware   an HTTP cache in front of an ASGI application, in its own process
     cache_control         a Cache-Control value from words that are checked
@@ -7,10 +14,10 @@
     proxy.serve           a caching reverse proxy: `front` has the clients, `upstream` the origin, `wire` reads both
 """
 
-from .asgi import HTTPCacheMiddleware
-from .control import CacheControl, cache_control
-from .exchange import Exchange
-from .numbers import EdgeStats
+from .exchange.exchange import Exchange
+from .exchange.numbers import EdgeStats
+from .middleware.asgi import HTTPCacheMiddleware
+from .middleware.control import CacheControl, cache_control
 from .rules import Policy
 
 __all__ = ["CacheControl", "EdgeStats", "Exchange", "HTTPCacheMiddleware", "Policy", "cache_control"]
