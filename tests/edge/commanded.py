@@ -63,9 +63,11 @@ class Edge:
         self.process = subprocess.Popen([*COMMAND, *words], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
                                         env=env)
         self.ended = None
-        self.said = self.process.stderr.readline()
+        self.said = line = self.process.stderr.readline()
+        while line and "in front of" not in line:  # a warning comes before it
+            self.said += (line := self.process.stderr.readline())
         ports = re.findall(r"https?://[^ ]+:([0-9]+)", self.said.partition("in front of")[0])
-        assert ports, self.said + self.process.stderr.read()
+        assert ports, self.said
         self.port, self.admin = int(ports[0]), int(ports[-1])
 
     def ask(self, path, *, method="GET", token=None, port=None, body=None, **fields):

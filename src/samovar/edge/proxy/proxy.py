@@ -233,7 +233,7 @@ def make_room(settings: Settings) -> None:
     if soft != resource.RLIM_INFINITY and soft < wanted:
         most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
-        if most < wanted:
+        if most < settings.limits.connections:
             _logger.warning("%d connections need %d open files, and %d are allowed", settings.limits.connections, wanted,
                             most)
 
