@@ -73,7 +73,7 @@ def test_as_many_files_may_be_open_as_there_may_be_connections(caplog):
         resource.setrlimit(resource.RLIMIT_NOFILE, (512, before[1]))
         make_room(Settings(origin="http://h", limits=FrontLimits(connections=600)))
         assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] >= 600 and not caplog.text
-        make_room(Settings(origin="http://h", limits=FrontLimits(connections=before[1])))
+        make_room(Settings(origin="http://h", limits=FrontLimits(connections=before[1] + 1)))
         assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == before[1] and "are allowed" in caplog.text
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
