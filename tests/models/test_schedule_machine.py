@@ -126,10 +126,10 @@ class Ahead(RuleBasedStateMachine):
         if drains:
             self.ours.drain(self.now)
             self.twin.ripen(self.now)
-            self.twin.draining = True
+            self.twin.ends = self.now
         else:
             self.ours.begin(self.now)
-            self.twin.draining, self.twin.round_due = False, self.now
+            self.twin.ends, self.twin.round_due = math.inf, self.now
 
     @rule()
     def the_process_forks(self):

@@ -12,14 +12,15 @@ class ScheduleTwin:
         self.every, self.concurrency, self.asks = every, concurrency, asks
         self.late = every if every < math.inf else 60.0
         self.keys_now, self.serial = {}, 0
-        self.round_due, self.asking, self.draining, self.round_failures = -math.inf, False, False, 0
+        self.round_due, self.asking, self.round_failures = -math.inf, False, 0
+        self.ends = math.inf  # from when on nothing becomes due
 
     def of(self, state):
         return [job for job in self.keys_now.values() if job["state"] == state]
 
     def ripen(self, now):
         for job in self.of(WAITING):
-            if not self.draining and job["due"] <= now:
+            if self.ends == math.inf and job["due"] <= now:
                 self.ready(job, job["due"])
 
     def ready(self, job, due):
@@ -27,7 +28,7 @@ class ScheduleTwin:
 
     def next(self, now):
         self.ripen(now)
-        if not self.draining and not self.asking and self.round_due <= now:
+        if not self.asking and self.round_due <= min(now, self.ends):
             self.asking = True
             return "round"
         room = len(self.of(BUILDING)) < self.concurrency
@@ -38,7 +39,7 @@ class ScheduleTwin:
                    min(ready, key=lambda job: (-job["heat"], job["due"], job["serial"])))
             job.update(state=BUILDING, forced=job["touched"], touched=False)
             return job["key"]
-        if self.draining:
+        if self.ends < math.inf:
             return math.inf
         moments = [] if self.asking else [self.round_due]
         moments += [job["due"] for job in self.of(WAITING) if room]
