@@ -622,7 +622,7 @@ def right_is_kept_when_the_factory_fails(patch):
     def let_go(store, asked, right):
         return False
         yield
-    patch.setattr(cell, "_let_go", let_go)
+    patch.setattr(cell, "let_go", let_go)
 
 
 class Fails(Maker):

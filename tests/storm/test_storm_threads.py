@@ -564,6 +564,7 @@ def test_keyboard_interrupt_of_the_leader_leaves_the_crowd_served():
 import signal, sys, threading
 import samovar, samovar._core
 from support import Crew, until, wait_for
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
 calls = []
 never = threading.Event()
 
