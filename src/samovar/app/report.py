@@ -111,16 +111,21 @@ def _spared(stats: Stats) -> str:
     return f"Herds: {'; '.join(said)}." if said else ""
 
 
-def _staleness(fresh: Freshness | None, stored: Stored) -> str:
+def served_for(fresh: Freshness | None) -> str:
+    """How old what is served may be, as far as a cache's own Freshness says: a sentence that may go on."""
     if fresh is None or fresh.ttl in (None, float("inf")):
-        said = "Staleness: entries stored without a ttl of their own never expire; a value may be as old as its entry"
-    else:
-        assert fresh.ttl is not None
-        said = f"Staleness: unless its entry says otherwise, a value is served for at most {span(fresh.ttl)}"
-        if fresh.stale_while_revalidate:
-            said += f", {span(fresh.ttl + fresh.stale_while_revalidate)} while it is renewed"
-        if fresh.stale_if_error:
-            said += f", {span(fresh.ttl + fresh.stale_if_error)} while the origin fails"
+        return "Staleness: entries stored without a ttl of their own never expire; a value may be as old as its entry"
+    assert fresh.ttl is not None
+    said = f"Staleness: unless its entry says otherwise, a value is served for at most {span(fresh.ttl)}"
+    if fresh.stale_while_revalidate:
+        said += f", {span(fresh.ttl + fresh.stale_while_revalidate)} while it is renewed"
+    if fresh.stale_if_error:
+        said += f", {span(fresh.ttl + fresh.stale_if_error)} while the origin fails"
+    return said
+
+
+def _staleness(fresh: Freshness | None, stored: Stored) -> str:
+    said = served_for(fresh)
     if stored.stale:
         said += f"; of what is stored now, {stored.stale:,} are stale, the worst for {span(stored.stalest_s)}"
     return said + "."

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .._base.freshness import Freshness
-from ..app.report import span
+from ..app.report import served_for, span
 from .ring import HashRing
 
 
@@ -117,15 +117,7 @@ def _herds(stats: ClusterStats) -> str:
 
 
 def _staleness(fresh: Freshness | None, stats: ClusterStats) -> str:
-    if fresh is None or fresh.ttl in (None, float("inf")):
-        said = "Staleness: entries stored without a ttl of their own never expire; a value may be as old as its entry"
-    else:
-        assert fresh.ttl is not None
-        said = f"Staleness: unless its entry says otherwise, a value is served for at most {span(fresh.ttl)}"
-        if fresh.stale_while_revalidate:
-            said += f", {span(fresh.ttl + fresh.stale_while_revalidate)} while it is renewed"
-        if fresh.stale_if_error:
-            said += f", {span(fresh.ttl + fresh.stale_if_error)} while the origin fails"
+    said = served_for(fresh)
     if stats.near is not None:
         said += "; a near cache lags behind by a message, and by a second at most when the bus dies"
     return said + "."

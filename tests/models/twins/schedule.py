@@ -1,4 +1,4 @@
-"""What edge/schedule.py decides, by looking at every key each time. No queues, no tickets: lists and min()."""
+"""What edge/precompute/schedule.py decides, by looking at every key each time. No queues, no tickets: lists and min()."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Feeds that many processes share, on Redis or Valkey. feed_scripts.py says what is kept, and decides in one step each; this
+"""Feeds that many processes share, on Redis or Valkey. scripts.py says what is kept, and decides in one step each; this
 room says in which order the steps are asked for, as generators that feeds.py drives, blocking or in asyncio.
 
     a worker that pushes                                   what a reader sees
@@ -47,7 +47,7 @@ def decoded(data: bytes) -> Name:
 
 
 def entry_of(member: bytes, score: bytes) -> FeedItem:
-    """What a member says (feed_scripts.py)."""
+    """What a member says (scripts.py)."""
     digits, _, rest = member[13:].partition(b":")
     length = int(digits)
     return FeedItem(decoded(rest[length:]), decoded(rest[:length]), float(score))
