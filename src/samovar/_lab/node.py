@@ -112,7 +112,7 @@ def run(seed: int, seconds: float = 3.0, *, query_s: float = 0.008, rate: float 
                     await ask(name, origin.takings)
                 await asyncio.to_thread(origin.reset)
 
-            async def kill() -> None:
+            async def kill(_: float) -> None:
                 await asyncio.sleep(DIES * seconds)
                 await asyncio.to_thread(servers[0].kill)
                 await asyncio.sleep((RETURNS - DIES) * seconds)

@@ -63,13 +63,13 @@ def busy(runs: Sequence[Measured]) -> str:
 
 async def serve(origin: Origin, ask: Ask, due: Sequence[float], names: Sequence[str], seconds: float, *,
                 patience_s: float = 5.0, before: Callable[[], Awaitable[object]] | None = None,
-                beside: Callable[[], Awaitable[object]] | None = None,
+                beside: Callable[[float], Awaitable[object]] | None = None,
                 seen: Callable[[float, Any], None] | None = None, awake: bool = False) -> Measured:
     """Send a crowd through `ask`: the caller of place n comes at due[n] and wants names[n].
 
     patience_s: a caller who waits longer goes away, an error. before: done before the doors open, but counted at the
-    origin. beside: runs meanwhile. seen: called with the moment and the answer, for each that was given. awake: as for
-    `crowd`.
+    origin. beside: runs meanwhile, told where the stopwatch stood when the doors opened. seen: called with the moment,
+    in seconds since then, and the answer, for each that was given. awake: as for `crowd`.
     """
     timeline = Timeline()
     await asyncio.to_thread(origin.reset)
@@ -94,7 +94,7 @@ async def serve(origin: Origin, ask: Ask, due: Sequence[float], names: Sequence[
         timeline.note(came_s - start_s, stopwatch() - came_s, failed=failed)
 
     try:
-        late_s, *_ = await asyncio.gather(crowd(due, request, awake=awake), *(() if beside is None else (beside(),)))
+        late_s, *_ = await asyncio.gather(crowd(due, request, awake=awake), *(() if beside is None else (beside(start_s),)))
     finally:
         gc.unfreeze()
     took_s = max(seconds, stopwatch() - start_s)

@@ -97,8 +97,7 @@ async def watch(origin: Origin, approach: Approach, name: str, due: list[float],
     given: list[tuple[float, int]] = []
     changed_s: list[float] = []
 
-    async def change() -> None:
-        start_s = stopwatch()
+    async def change(start_s: float) -> None:
         for due_s in changes:
             await asyncio.sleep(max(0.0, due_s - (stopwatch() - start_s)))
             await origin.change(name)
