@@ -11,7 +11,7 @@
 
 #include "clock.h"
 
-#define SV_FENCE_GROUPS 256u /* 4 kB */
+#define SV_FENCE_GROUPS 4096u /* 64 kB */
 
 typedef struct sv_fences {
     uint64_t all; /* by sv_clock_stopwatch, as all times here; 0: never */

@@ -408,12 +408,11 @@ PyObject *sv_protocol_watch_fences(PyObject *owner, sv_store *store, PyObject *c
     (void)args;
     if (sv_want("_watch_fences", 0, count) != SV_OK)
         return NULL;
-    sv_fences *fences = sv_malloc(sizeof(sv_fences));
+    sv_fences *fences = sv_calloc(1, sizeof(sv_fences));
     if (fences == NULL || store->ledger == NULL) {
         sv_free(fences);
         return fences == NULL ? PyErr_NoMemory() : PyErr_Format(PyExc_RuntimeError, "a store without a ledger has no fences");
     }
-    *fences = (sv_fences){0};
     SV_LOCK(owner)
     if (store->ledger->fences == NULL) {
         store->ledger->fences = fences;
