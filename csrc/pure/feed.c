@@ -2,6 +2,7 @@
 
 #include "block.h"
 
+#define LAST_KEPT 2 /* a bit of `pulls` */
 #define AHEAD 8u /* followers that are fetched ahead of the one who is served */
 
 void sv_feed_open(sv_feed *feed, uint32_t length, uint32_t outbox)
@@ -267,11 +268,18 @@ SV_INLINE sv_run *home_of(sv_feed *feed, uint32_t number)
     return is_kept(feed, number) ? &author->kept : &author->sent;
 }
 
+static void note_pulls(sv_feed *feed, uint32_t author, int was_kept)
+{
+    feed->pulls[author] = (uint8_t)((feed->authors[author].kept.count > 0) | (was_kept ? LAST_KEPT : 0));
+}
+
+int sv_feed_was_kept(const sv_feed *feed, uint32_t author) { return (feed->pulls[author] & LAST_KEPT) != 0; }
+
 void sv_feed_drop(sv_feed *feed, uint32_t number)
 {
     uint32_t author = feed->posts.all[number].author;
     (void)sv_run_remove(&feed->posts, home_of(feed, number), number);
-    feed->pulls[author] = feed->authors[author].kept.count > 0;
+    note_pulls(feed, author, sv_feed_was_kept(feed, author));
     sv_posts_go(&feed->posts, number);
 }
 
@@ -293,20 +301,25 @@ int sv_feed_reserve(sv_feed *feed, uint32_t number, int kept)
     return status == SV_OK ? sv_run_reserve(kept ? &author->kept : &author->sent, feed->outbox + 1) : status;
 }
 
-int sv_feed_post(sv_feed *feed, uint32_t number, double score, int kept, uint32_t *post, uint32_t *victim)
+int sv_feed_post(sv_feed *feed, uint32_t number, double score, int kept, uint32_t old, uint32_t *post, uint32_t *victim)
 {
     sv_author *author = &feed->authors[number];
     sv_run *run = kept ? &author->kept : &author->sent;
-    *victim = SV_NOBODY;
-    if (author->sent.count + author->kept.count >= feed->outbox &&
-        feed->posts.all[oldest_of(feed, author)].when.score > score)
+    if (old == SV_NOBODY && author->sent.count + author->kept.count >= feed->outbox &&
+        feed->posts.all[oldest_of(feed, author)].when.score > score) {
+        *victim = SV_NOBODY;
         return 0;
+    }
     int status = sv_feed_reserve(feed, number, kept);
     if (status != SV_OK)
         return status;
+    SV_ASSERT(old == SV_NOBODY || feed->posts.all[old].author == number);
+    *victim = SV_NOBODY;
     uint32_t made = sv_posts_take(&feed->posts, number, score, kept);
     (void)sv_run_insert(&feed->posts, run, made);
-    feed->pulls[number] = author->kept.count > 0;
+    note_pulls(feed, number, kept);
+    if (old != SV_NOBODY)
+        sv_feed_drop(feed, old);
     if (!kept)
         feed->posts.all[made].copies = 1; /* until it is delivered */
     if (author->sent.count + author->kept.count > feed->outbox) {
@@ -353,13 +366,13 @@ static int gather(sv_feed *feed, const sv_reader *reader, sv_moment below)
     const uint8_t *pulls = feed->pulls;
     uint32_t sources = 1;
     for (uint32_t at = 0; at < reader->count; at++)
-        sources += pulls[reader->follows[at].author];
+        sources += pulls[reader->follows[at].author] & 1u;
     if (sv_merge_reserve(&feed->merge, sources) != SV_OK)
         return SV_NOMEM;
     sv_merge_begin(&feed->merge);
     sv_merge_add(&feed->merge, &feed->posts, reader->timeline.posts, sv_run_older(&feed->posts, &reader->timeline, below));
     for (uint32_t at = 0; at < reader->count; at++)
-        if (pulls[reader->follows[at].author]) {
+        if (pulls[reader->follows[at].author] & 1u) {
             const sv_run *kept = &feed->authors[reader->follows[at].author].kept;
             sv_merge_add(&feed->merge, &feed->posts, kept->posts, sv_run_older(&feed->posts, kept, below));
         }
@@ -451,7 +464,7 @@ static int author_is_sound(const sv_feed *feed, uint32_t number, int is_deliveri
                 return 0;
         }
     }
-    return author->sent.count + author->kept.count <= feed->outbox && feed->pulls[number] == (author->kept.count > 0);
+    return author->sent.count + author->kept.count <= feed->outbox && (feed->pulls[number] & 1) == (author->kept.count > 0);
 }
 
 /* The copies of each post are as many as it says, and nobody's post is in a timeline without being followed. */

@@ -43,7 +43,7 @@ _Static_assert(sizeof(sv_author) == 56 && sizeof(sv_reader) == 48, "what a perso
 typedef struct sv_feed {
     sv_posts posts;
     sv_author *authors;
-    uint8_t *pulls; /* of each author: whether `kept` holds anything */
+    uint8_t *pulls; /* of each author: 1 where `kept` holds anything, and 2 where the last post was kept */
     sv_reader *readers;
     uint32_t author_count, author_room, reader_count, reader_room;
     uint32_t length, slack, outbox;
@@ -69,12 +69,22 @@ int sv_feed_unfollow(sv_feed *feed, uint32_t reader, uint32_t author);
 /* Whether the reader follows the author. */
 int sv_feed_follows(const sv_feed *feed, uint32_t reader, uint32_t author);
 
+/* Whether the author's last post was one to keep; 0 before the first. */
+int sv_feed_was_kept(const sv_feed *feed, uint32_t author);
+
 /* Make sure that the author's next post needs no memory. SV_OK, SV_NOMEM or SV_FULL. */
 int sv_feed_reserve(sv_feed *feed, uint32_t author, int is_kept);
+/* The number that the next post will have, if none goes before. */
+SV_INLINE uint32_t sv_feed_next(const sv_feed *feed)
+{
+    return feed->posts.first_free != SV_NOBODY ? feed->posts.first_free : feed->posts.used;
+}
 
-/* An author posts. 1: *number is the post; 0: it is older than all of a full outbox and is forgotten; SV_NOMEM, SV_FULL.
- * *victim is the author's post that had to go, or SV_NOBODY. What is not kept is to be delivered next. */
-int sv_feed_post(sv_feed *feed, uint32_t author, double score, int is_kept, uint32_t *number, uint32_t *victim);
+/* An author posts, in the place of `old`: a living post of the same author's, which goes, or SV_NOBODY.
+ * 1: *number is the post; 0: it is older than all of a full outbox and is forgotten; SV_NOMEM, SV_FULL and nothing changed.
+ * *victim is the author's post that had to go for lack of room, or SV_NOBODY. What is not kept is to be delivered next. */
+int sv_feed_post(sv_feed *feed, uint32_t author, double score, int is_kept, uint32_t old, uint32_t *number,
+                 uint32_t *victim);
 
 /* Copy a post to the followers in slots below `slot`, `most` of them; the slot to go on from, 0 when that was all. Other
  * calls may come between: who leaves, follows or is moved to another slot meanwhile misses nothing and gets nothing twice.

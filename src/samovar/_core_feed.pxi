@@ -35,8 +35,11 @@ cdef extern from "pure/feed.h":
     int sv_feed_follow(sv_feed *feed, uint32_t reader, uint32_t author) nogil
     int sv_feed_unfollow(sv_feed *feed, uint32_t reader, uint32_t author)
     int sv_feed_follows(const sv_feed *feed, uint32_t reader, uint32_t author)
+    int sv_feed_was_kept(const sv_feed *feed, uint32_t author)
     int sv_feed_reserve(sv_feed *feed, uint32_t author, int is_kept)
-    int sv_feed_post(sv_feed *feed, uint32_t author, double score, int is_kept, uint32_t *number, uint32_t *victim)
+    uint32_t sv_feed_next(const sv_feed *feed)
+    int sv_feed_post(sv_feed *feed, uint32_t author, double score, int is_kept, uint32_t old, uint32_t *number,
+                     uint32_t *victim)
     uint32_t sv_feed_deliver(sv_feed *feed, uint32_t author, uint32_t number, uint32_t slot, uint32_t most) nogil
     void sv_feed_hand(sv_feed *feed, uint32_t reader, uint32_t number)
     void sv_feed_drop(sv_feed *feed, uint32_t number)
@@ -61,7 +64,9 @@ cdef class FeedCore:
     an item's number must be one that `post` gave and that has not left since.
 
     The caller's own tables go in and are changed within the call, so that an interrupt finds both or neither changed:
-    numbers (of items by name), names (by number), delivering (of items: author and slot to go on from, as one int).
+    numbers (of items by name), names (by number), delivering (of items: author and slot to go on from, as one int). What
+    needs memory comes before anything is changed, so that an error changes nothing. Names are str or int, whose hashing
+    and comparing runs no code of theirs.
     """
 
     cdef sv_feed feed
@@ -177,51 +182,92 @@ cdef class FeedCore:
         self.need_author(author)
         return self.feed.authors[author].views
 
-    cdef int forget(self, uint32_t number, dict numbers, list names) except -1:
+    def was_kept(self, uint32_t author):
+        """Whether the author's last item was kept."""
+        self.need_author(author)
+        return sv_feed_was_kept(&self.feed, author) == 1
+
+    cdef int forget(self, uint32_t author, uint32_t number, dict numbers, list names, dict delivering) except -1:
+        """A post has gone: so does its name. Asks for no memory."""
         name = names[number]
+        self.end(author, number, numbers[name], delivering)
         names[number] = None
         del numbers[name]
+        return 0
+
+    cdef int end(self, uint32_t author, uint32_t number, known, dict delivering) except -1:
+        """A post has gone: it is delivered no more. Asks for no memory."""
+        if known in delivering:
+            del delivering[known]
+            sv_feed_deliver(&self.feed, author, number, 0, 0)
+        return 0
+
+    cdef int deliver(self, known, dict delivering, uint32_t most) except -1:
+        cdef uint32_t number = known, author, slot
+        cdef uint64_t at
+        place = delivering.get(known)
+        if place is None:
+            return 0
+        at = place
+        author, slot = <uint32_t>(at >> 32), <uint32_t>at
+        with nogil:
+            slot = sv_feed_deliver(&self.feed, author, number, slot, most)
+        if slot > 0:
+            try:
+                delivering[known] = (<uint64_t>author << 32) | slot
+                return 1
+            except MemoryError:
+                with nogil:
+                    sv_feed_deliver(&self.feed, author, number, slot, SV_NOBODY)
+        del delivering[known]
         return 0
 
     def post(self, uint32_t author, double score, bint kept, item, dict numbers, list names, dict delivering, uint32_t most):
         """Post an item, in the place of one of the same name, and deliver it to `most` followers unless it is kept: whether
         it stays, which it does not when the author's outbox is full of newer ones."""
-        cdef uint32_t number, victim
+        cdef uint32_t number, victim, old = SV_NOBODY
         cdef int status
+        cdef object known, new, place
         self.need_author(author)
         placed(sv_feed_reserve(&self.feed, author, kept))
-        old = numbers.get(item)
-        if old is not None:
-            self.drop(old, numbers, names, delivering)
-        status = sv_feed_post(&self.feed, author, score, kept, &number, &victim)
+        known, new = numbers.get(item), sv_feed_next(&self.feed)  # objects, which are made here only
+        if known is not None:
+            old = known
+            if self.feed.posts.all[old].author != author:
+                raise ValueError("an item of another author")
+        place = (<uint64_t>author << 32) | self.feed.authors[author].count
+        while <size_t>len(names) <= <size_t>new:
+            names.append(None)
+        status = SV_NOMEM
+        try:
+            if known is None:
+                numbers[item] = new
+            if not kept:
+                delivering[new] = place
+            status = sv_feed_post(&self.feed, author, score, kept, old, &number, &victim)
+        finally:
+            if status != 1:
+                if known is None and item in numbers:
+                    del numbers[item]
+                if new in delivering:
+                    del delivering[new]
         placed(status)
-        if victim != SV_NOBODY:
-            self.forget(victim, numbers, names)
-            self.step(victim, delivering, 0)
         if status == 0:
             return False
-        while <size_t>len(names) <= number:
-            names.append(None)
+        if known is not None:
+            self.end(author, old, known, delivering)
+            numbers[item] = new
+            names[old] = None
         names[number] = item
-        numbers[item] = number
-        if not kept:
-            delivering[number] = (<uint64_t>author << 32) | self.feed.authors[author].count
-            self.step(number, delivering, most)
+        if victim != SV_NOBODY:
+            self.forget(author, victim, numbers, names, delivering)
+        self.deliver(new, delivering, most)
         return True
 
-    def step(self, uint32_t number, dict delivering, uint32_t most):
-        """Copy an item to `most` more of its followers, without the GIL: whether there are more."""
-        cdef uint64_t at = delivering.get(number, 0)
-        cdef uint32_t author = <uint32_t>(at >> 32), slot = <uint32_t>at
-        if number not in delivering:
-            return False
-        with nogil:
-            slot = sv_feed_deliver(&self.feed, author, number, slot, most)
-        if slot == 0:
-            del delivering[number]
-            return False
-        delivering[number] = (<uint64_t>author << 32) | slot
-        return True
+    def step(self, known, dict delivering, uint32_t most):
+        """Copy an item to `most` more of its followers, without the GIL: whether there are more. It cannot fail: where there
+        is no memory to note how far it came, all get it at once."""
+        return self.deliver(known, delivering, most) == 1
 
     def author_of(self, uint32_t number):
         """Whose item it is."""
@@ -230,11 +276,17 @@ cdef class FeedCore:
     def score_of(self, uint32_t number):
         return self.feed.posts.all[number].when.score
 
-    def drop(self, uint32_t number, dict numbers, list names, dict delivering):
-        """An item that is there leaves; if it was being delivered, it is no more."""
-        self.forget(number, numbers, names)
+    def drop(self, item, dict numbers, list names, dict delivering):
+        """An item leaves; if it was being delivered, it is no more. Whether it was there."""
+        cdef uint32_t number, author
+        known = numbers.get(item)
+        if known is None:
+            return False
+        number = known
+        author = self.feed.posts.all[number].author
         sv_feed_drop(&self.feed, number)
-        self.step(number, delivering, 0)
+        self.forget(author, number, numbers, names, delivering)
+        return True
 
     def page(self, uint32_t reader, double score, uint64_t order, uint32_t limit, dict delivering, list names, list whose,
              list items, list authors, list scores):

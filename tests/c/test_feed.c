@@ -74,11 +74,21 @@ static void post_one(struct twin *twin)
     uint32_t author = chance_below(AUTHORS), number = 0, victim = 0;
     if (twin->count == MOST)
         return;
-    int status = sv_feed_post(&twin->feed, author, (double)chance_below(6), chance_below(3) == 0, &number, &victim);
+    struct twin_post *moved = twin->count > 0 && chance_below(4) == 0 ? &twin->posts[chance_below(twin->count)] : NULL;
+    if (moved != NULL && moved->there)
+        author = moved->author;
+    else
+        moved = NULL;
+    uint32_t next = sv_feed_next(&twin->feed), old = moved != NULL ? moved->number : SV_NOBODY;
+    int status = sv_feed_post(&twin->feed, author, (double)chance_below(6), chance_below(3) == 0, old, &number, &victim);
     if (status < 0) {
         CHECK(status == SV_NOMEM && memory_fail_at != 0);
         return;
     }
+    CHECK(status == 0 ? moved == NULL : number == next);
+    CHECK(moved == NULL || victim == SV_NOBODY);
+    if (moved != NULL)
+        moved->there = 0;
     if (victim != SV_NOBODY)
         find(twin, victim)->there = 0;
     if (status == 0)
@@ -158,14 +168,14 @@ static void test_feed_gives_numbers_again_only_when_no_copy_is_left(void)
     CHECK_EQUAL(sv_feed_authors(&feed, 1), SV_OK);
     CHECK_EQUAL(sv_feed_readers(&feed, 1), SV_OK);
     CHECK_EQUAL(sv_feed_follow(&feed, 0, 0), 1);
-    CHECK_EQUAL(sv_feed_post(&feed, 0, 1.0, 0, &first, &victim), 1);
+    CHECK_EQUAL(sv_feed_post(&feed, 0, 1.0, 0, SV_NOBODY, &first, &victim), 1);
     CHECK_EQUAL(sv_feed_deliver(&feed, 0, first, 1, 100), 0);
     sv_feed_drop(&feed, first);
-    CHECK_EQUAL(sv_feed_post(&feed, 0, 1.0, 1, &second, &victim), 1);
+    CHECK_EQUAL(sv_feed_post(&feed, 0, 1.0, 1, SV_NOBODY, &second, &victim), 1);
     CHECK(second != first);
     CHECK_EQUAL(sv_feed_rebuild(&feed, 0), SV_OK); /* the copy goes */
     sv_feed_drop(&feed, second);
-    CHECK_EQUAL(sv_feed_post(&feed, 0, 1.0, 1, &third, &victim), 1);
+    CHECK_EQUAL(sv_feed_post(&feed, 0, 1.0, 1, SV_NOBODY, &third, &victim), 1);
     CHECK(third == first || third == second);
     CHECK(sv_feed_check(&feed, 0));
     sv_feed_close(&feed);
@@ -183,7 +193,7 @@ static void test_feed_post_of_many_followers_takes_no_step_for_each(void)
         CHECK_EQUAL(sv_feed_follow(&feed, reader, 0), 1);
     for (uint32_t reader = 0; reader < CROWD; reader += 3) /* leaving takes no step for each either */
         CHECK_EQUAL(sv_feed_unfollow(&feed, reader, 0), 1);
-    CHECK_EQUAL(sv_feed_post(&feed, 0, 1.0, 1, &number, &victim), 1);
+    CHECK_EQUAL(sv_feed_post(&feed, 0, 1.0, 1, SV_NOBODY, &number, &victim), 1);
     CHECK_EQUAL(feed.delivered, 0);
     CHECK_EQUAL(sv_feed_page(&feed, 1, TOP, 1, &victim), 1);
     CHECK_EQUAL(victim, number);

@@ -21,7 +21,7 @@ class LocalWalk(FeedWalk):
         steps, step = [], self.feed._local._step
 
         def interrupt(number):
-            if number in self.feed._local._left:  # of an earlier interrupt
+            if self.feed._local._is_left:  # of an earlier interrupt
                 return step(number)
             steps.append(number)
             if len(steps) > after:

@@ -98,7 +98,6 @@ def measure(approach: Approach, feed: Feed, crowd: int, seed: int, first: int) -
     local, chance = feed._local, random.Random(seed)
     assert local is not None
     local._threshold = approach.threshold
-    local._kept.clear()
     before = feed.stats()
     post_s: list[float] = []
     star_s: list[float] = []

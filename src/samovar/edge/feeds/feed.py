@@ -191,7 +191,10 @@ class Feed:
         return await arun(self._shared.follow(*words)) if self._local is None else self._local.follow(*words)
 
     def follow_many(self, author: Name, users: Iterable[Name]) -> int:
-        """Let many users follow one author: how many did not yet. A numbered feed takes an array("I") quickly."""
+        """Let many users follow one author: how many did not yet. A numbered feed takes an array("I") quickly.
+
+        An error in the middle (memory, Redis) leaves those before as followers: it can be repeated.
+        """
         self._person(author, "author")
         if self._local is None:
             return run(self._shared.follow_many(author, checked_names(users, "users")))

@@ -46,7 +46,7 @@ def _after_fork() -> None:
 def _in_child() -> None:
     """The threads that delivered are not here."""
     for feed in _held:
-        feed._left = list(feed._delivering)
+        feed._is_left = True
     _after_fork()
 
 
@@ -84,9 +84,8 @@ class LocalFeed:
         self._readers = None if numbered else Names()
         self._numbers: dict[Name, int] = {}  # of the items that are there
         self._items: list[Name | None] = []  # by number
-        self._kept: set[int] = set()  # authors whose last item was kept
         self._delivering: dict[int, int] = {}  # item: author, slot to go on from
-        self._left: list[int] = []  # of those, what nobody delivers: an exception met its thread
+        self._is_left = False  # whether some of those are perhaps delivered by nobody: an exception met their thread
         with _making:
             _feeds.add(self)
 
@@ -120,6 +119,7 @@ class LocalFeed:
 
     def push(self, author: Name, item: Name, score: float) -> bool:
         self._alone()
+        done = OLD
         try:
             with self._lock:
                 self._finish()
@@ -128,11 +128,12 @@ class LocalFeed:
             while number in self._delivering:
                 with self._lock:
                     self._step(number)
+        except MemoryError:
+            self._is_left = True
+            if done != NEW:
+                raise
         except BaseException:  # an interrupt: somebody else goes on
-            with self._lock:
-                number = self._numbers.get(item, -1)
-                if number in self._delivering:
-                    self._left.append(number)
+            self._is_left = True
             raise
         if done == TAKEN:
             raise ValueError(f"item {item!r} is of another author")
@@ -148,10 +149,8 @@ class LocalFeed:
             if core.score_of(old) == score:
                 return OLD
         kept = is_kept(self._threshold, core.followers(whose), core.lately_posted(whose), core.lately_viewed(whose),
-                       whose in self._kept)
+                       core.was_kept(whose))
         stays = core.post(whose, score, kept, item, self._numbers, self._items, self._delivering, self._at_once)
-        if stays:
-            (self._kept.add if kept else self._kept.discard)(whose)
         return NEW if stays else OLD
 
     def _step(self, number: int) -> bool:
@@ -160,11 +159,11 @@ class LocalFeed:
 
     def _finish(self) -> None:
         """Deliver what was left over by somebody who was interrupted."""
-        while self._left:
-            number = self._left[-1]
-            while self._step(number):
-                pass
-            self._left.pop()
+        if self._is_left:
+            for number in list(self._delivering):
+                while self._step(number):
+                    pass
+            self._is_left = False
 
     def page(self, reader: Name, place: Place, limit: int) -> tuple[list[FeedItem], Place]:
         self._alone()
@@ -173,7 +172,7 @@ class LocalFeed:
         scores = [0.0] * limit
         whose = None if self._authors is None else self._authors.names
         with self._lock:
-            if self._left:
+            if self._is_left:
                 self._finish()
             number = self._known(self._readers, reader, self._core.readers)
             if number < 0:
@@ -217,11 +216,7 @@ class LocalFeed:
     def delete(self, item: Name) -> bool:
         self._alone()
         with self._lock:
-            number = self._numbers.get(item)
-            if number is None:
-                return False
-            self._core.drop(number, self._numbers, self._items, self._delivering)
-            return True
+            return self._core.drop(item, self._numbers, self._items, self._delivering)
 
     def rebuild(self, reader: Name) -> None:
         self._alone()
@@ -233,7 +228,7 @@ class LocalFeed:
     def recover(self) -> int:
         self._alone()
         with self._lock:
-            count = len(self._left)
+            count = len(self._delivering) if self._is_left else 0
             self._finish()
             return count
 
