@@ -147,7 +147,7 @@ def test_feed_shows_what_hundreds_of_dead_workers_left(redis_server):  # noqa: F
     feed = Feed(redis_server.url, length=400, lease=60, timeout=LIMIT)
     empty(redis_server, feed)
     feed.follow_many("bob", ["ann", "eve"])
-    feed._shared._at_once = 1
+    feed._shared._at_once, feed._shared._under_way = 1, 300
     for item in range(300):
         steps = feed._shared.push("bob", item, float(item))
         node, request = next(steps)
@@ -156,6 +156,39 @@ def test_feed_shows_what_hundreds_of_dead_workers_left(redis_server):  # noqa: F
         steps.close()
     assert feed.stats().pending == 300
     assert [entry.item for entry in feed.page("ann", limit=400).items] == [*range(299, -1, -1)]
+    feed.close()
+
+
+def test_feed_on_redis_has_no_more_large_pushes_under_way_than_a_page_may_look_at(redis_server):  # noqa: F811
+    feed, most, sizes = Feed(redis_server.url, lease=60, timeout=LIMIT), 3, []
+    empty(redis_server, feed)
+    feed._shared._at_once, feed._shared._under_way = 2, most
+    for author in range(20):
+        feed.follow_many(author, range(9))
+    for author in range(most):  # workers that died a moment ago
+        steps = feed._shared.push(author, author, float(author))
+        node, request = next(steps)
+        for _ in range(2):
+            node, request = steps.send(node.perform(request))
+        steps.close()
+    other = Feed(redis_server.url, lease=60, timeout=LIMIT)
+    other._shared._at_once, other._shared._under_way = 2, most
+    perform = other._shared._node.aperform
+
+    async def watched(request):
+        replies = await perform(request)
+        sizes.append(len(pending(feed)))
+        return replies
+
+    async def crowd():
+        other._shared._node.aperform = watched
+        assert all(await asyncio.gather(*(other.apush(author, author, author) for author in range(most, 20))))
+        await other.aclose()
+
+    asyncio.run(crowd())
+    assert max(sizes) == most and feed.stats().pending == 0
+    for reader in range(9):
+        assert [entry.item for entry in feed.page(reader).items] == [*range(19, -1, -1)]
     feed.close()
 
 

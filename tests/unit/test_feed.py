@@ -216,6 +216,24 @@ def test_feed_over_redis_names_the_extra_that_is_missing(monkeypatch):
         Feed("redis://localhost")
 
 
+def test_feed_has_no_more_large_pushes_under_way_than_a_page_may_look_at():
+    feed, most = Feed(), feed_rules.UNDER_WAY
+    feed._local._at_once = 2
+    for author in range(most + 1):
+        feed.follow_many(author, range(9))
+    feed.follow_many("small", range(2))
+    for author in range(most):
+        feed._local._post(author, author, author)  # its thread is held up
+    assert feed.push("small", "s", 50) and feed.stats().pending == most  # of what needs one step nobody waits for
+    assert feed.push(0, 0, 0) is False and feed.stats().pending == most
+    assert feed.push(most, "large", 99) and feed.stats().pending == most - 1  # it finished the oldest, and itself
+    assert 0 not in [feed._local._items[number] for number in feed._local._delivering]
+    for reader in range(9):
+        rest = [*range(most - 1, -1, -1)]
+        assert items(feed.page(reader)) == (["large", "s", *rest] if reader < 2 else ["large", *rest])
+    assert feed._local.check()
+
+
 def test_feed_takes_back_the_memory_of_what_left():
     feed = Feed(length=10, outbox=10, numbered=True)
     feed.follow_many(0, range(100))

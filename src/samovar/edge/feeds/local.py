@@ -1,7 +1,7 @@
 """Feeds in this process: the native core knows numbers, this room knows names and holds the lock.
 
     Feed.push                                     another thread
-    1 lock: number the item, put it in the outbox, let what is too old go
+    1 lock: number the item, put it in the outbox, let what is too old go; where many are under way, help the oldest first
     2 lock: copy it to some followers             pages, follows, deletes come between, never in the middle of a step;
                                                   a page takes its own copy first of what is under way
     3 ... until all have it
@@ -19,9 +19,9 @@ from collections.abc import Callable, Iterable
 from itertools import starmap
 
 from ..._core import FeedCore
-from .rules import Bounds, FeedItem, FeedStats, Name, Place, checked_name, checked_names, is_kept
+from .rules import UNDER_WAY, Bounds, FeedItem, FeedStats, Name, Place, checked_name, checked_names, is_kept
 
-OLD, NEW, TAKEN = range(3)  # what a push came to
+OLD, NEW, TAKEN, FULL = range(4)  # what a push came to
 AT_ONCE = 512  # followers that get a copy before others have their turn
 
 _feeds: "weakref.WeakSet[LocalFeed]" = weakref.WeakSet()
@@ -119,12 +119,15 @@ class LocalFeed:
 
     def push(self, author: Name, item: Name, score: float) -> bool:
         self._alone()
-        done = OLD
+        done = FULL
         try:
-            with self._lock:
-                self._finish()
-                done = self._post(author, item, score)
-                number = self._numbers.get(item, -1) if done == NEW else -1
+            while done == FULL:
+                with self._lock:
+                    self._finish()
+                    done = self._post(author, item, score)
+                    number = self._numbers.get(item, -1) if done == NEW else -1
+                    if done == FULL:
+                        self._step(next(iter(self._delivering)))  # the oldest
             while number in self._delivering:
                 with self._lock:
                     self._step(number)
@@ -150,6 +153,8 @@ class LocalFeed:
                 return OLD
         kept = is_kept(self._threshold, core.followers(whose), core.lately_posted(whose), core.lately_viewed(whose),
                        core.was_kept(whose))
+        if len(self._delivering) >= UNDER_WAY and not kept and core.followers(whose) > self._at_once:
+            return FULL
         stays = core.post(whose, score, kept, item, self._numbers, self._items, self._delivering, self._at_once)
         return NEW if stays else OLD
 

@@ -4,7 +4,8 @@ room says in which order the steps are asked for, as generators that feeds.py dr
     a worker that pushes                                   what a reader sees
     1 asks how many follow, and how hot the author is      nothing
     2 outbox and journal, in one step; or outbox           the item, fetched from the journal
-      and all copies, where there are no more than 200
+      and all copies, where there are no more than 200;
+      the oldest in the journal first, where it is full
     3 copies to 200 followers, as often as it takes        the item, once
     4 the last copies, and out of the journal              the item, from the timeline
 
@@ -22,7 +23,7 @@ from ...cluster.redis import RedisNode
 from ...cluster.resp import Command, Refused
 from ...cluster.scripts import Script
 from . import scripts as scripts
-from .rules import Bounds, FeedItem, FeedStats, Name, Place, is_kept
+from .rules import UNDER_WAY, Bounds, FeedItem, FeedStats, Name, Place, is_kept
 
 _T = TypeVar("_T")
 Asking = Generator[Any, Any, _T]
@@ -60,7 +61,7 @@ class RedisFeed:
         self._node, self._bounds, self._lease_ms = node, bounds, lease_ms
         self._start = f"{{{namespace}}}:"
         self._pages = 0
-        self._at_once = AT_ONCE
+        self._at_once, self._under_way = AT_ONCE, UNDER_WAY
 
     def close(self) -> None:
         self._node.close()
@@ -111,13 +112,15 @@ class RedisFeed:
         count, (was, posts, views) = yield from self._plain(
             [("ZCARD", self._key("followers|", whose)), ("HMGET", self._key("heat|", whose), "k", "p", "v")])
         kept = is_kept(bounds.threshold, count, int(posts or 0), int(views or 0), was == b"1")
-        done, member, left = yield from self._one(
-            scripts.PUSH, bounds.outbox, whose, encoded(item), repr(score), int(kept), self._lease_ms, LATELY,
-            self._at_once)
-        if done == 2:
-            raise ValueError(f"item {item!r} is of another author")
-        yield from self._deliver([one for one in (member, left) if one])
-        return bool(done)
+        while True:
+            done, member, left = yield from self._one(
+                scripts.PUSH, bounds.outbox, whose, encoded(item), repr(score), int(kept), self._lease_ms, LATELY,
+                self._at_once, self._under_way)
+            if done == 2:
+                raise ValueError(f"item {item!r} is of another author")
+            yield from self._deliver([one for one in (member, left) if one])
+            if done != 3:
+                return bool(done)
 
     def _deliver(self, members: Sequence[bytes]) -> Asking[None]:
         for member in members:

@@ -18,6 +18,7 @@ Name: TypeAlias = str | int
 
 LENGTH, OUTBOX, THRESHOLD, LIMIT = 400, 1000, 10_000, 50
 MOST_LIMIT = 10_000
+UNDER_WAY = 16  # pushes in several steps, at once: each page looks at all of them
 FEWEST, MOST = 64, 50_000  # followers: with fewer items are always copied, with more they never are (when heat decides)
 EVIDENCE = 4  # posts, before heat is believed
 WASTED, SEEN = 20, 5  # copies for each view: above the first they are not worth making, below the second they are again

@@ -129,8 +129,9 @@ return 1
 """)
 
 # length, outbox, author, item, score, kept, lease ms, lately, how many followers get it at once: where there are no more,
-# nothing is left to do
-# -> what happened (1 new, 0 nothing, 2 another author's), a member to deliver, somebody else's member to deliver
+# nothing is left to do; the most in the journal
+# -> what happened (1 new, 0 nothing, 2 another author's, 3 nothing yet: the journal is full), a member to deliver, somebody
+# else's member to deliver
 PUSH = _script(_WORDS, _PUT, """
 local whose, item, score, is_done = ARGV[3], ARGV[4], ARGV[5], ARGV[6] == '1'
 local left = call('ZRANGEBYSCORE', P .. 'journal', '-inf', now(), 'LIMIT', 0, 1)[1] or ''
@@ -142,8 +143,12 @@ if old then
   if tonumber(had) == tonumber(score) then
     return {0, call('ZSCORE', P .. 'journal', old) and old or '', left}
   end
-  drop(old)
 end
+if not is_done and call('ZCARD', P .. 'journal') >= tonumber(ARGV[10]) and
+    call('ZCARD', P .. 'followers|' .. whose) > tonumber(ARGV[9]) then
+  return {3, call('ZRANGE', P .. 'journal', 0, 0)[1], left}
+end
+if old then drop(old) end
 local function oldest()
   local sent = call('ZRANGE', P .. 'sent|' .. whose, 0, 0, 'WITHSCORES')
   local mine = call('ZRANGE', P .. 'kept|' .. whose, 0, 0, 'WITHSCORES')
