@@ -746,3 +746,6 @@ cdef class Bulks:
 
 
 include "_core_feed.pxi"
+
+
+include "_core_ahead.pxi"

@@ -8,7 +8,7 @@ named.
 import math
 import threading
 from collections.abc import Callable, Hashable
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from ..._base.clock import stopwatch
 from ..._base.errors import OriginBusy
@@ -47,19 +47,9 @@ class Precomputed(Results[K], Generic[K, R]):
 
     __wrapped__: Callable[[K], R]
 
-    def __call__(self, key: K, /) -> R:
-        """The stored result of a key. Where there is none yet it is loaded, once for all who ask.
-
-        Raises NotBuilt when building it fails and the last good result is too old, and OriginBusy.
-        """
-        job = self._jobs.get(key)
-        if job is None:
-            place = self._place(key)
-        else:
-            job.reads += 1
-            place = job.place
-        cell = self._get(place)
-        return cell[1] if cell is not None else self._load(key, place, job)  # type: ignore[no-any-return]
+    if TYPE_CHECKING:
+        def __call__(self, key: K, /) -> R:
+            """The stored result of a key: Ahead's, in the core."""
 
     def built(self, key: K) -> bool:
         """Whether a result of this key is stored and may be served."""
@@ -205,8 +195,10 @@ class Precomputed(Results[K], Generic[K, R]):
 
         return load
 
-    def _load(self, key: Any, place: Hashable, job: Job | None) -> Any:
+    def _load(self, key: Any) -> Any:
         """A reader finds nothing."""
+        job = self._jobs.get(key)
+        place = self._place(key) if job is None else job.place
         self._refuse(job)
         since, called = stopwatch(), []  # type: ignore[var-annotated]
         try:

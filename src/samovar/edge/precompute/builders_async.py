@@ -69,14 +69,9 @@ class AsyncPrecomputed(Results[K], Generic[K, R]):
 
         Raises NotBuilt when building it fails and the last good result is too old, and OriginBusy.
         """
-        job = self._jobs.get(key)
-        if job is None:
-            place = self._place(key)
-        else:
-            job.reads += 1
-            place = job.place
-        cell = self._get(place) if self._is_cache else await self._get(place)
-        return cell[1] if cell is not None else await self._load(key, place, job)  # type: ignore[no-any-return]
+        found = self._look(key)
+        cell = found if self._is_cache else await found
+        return cell[1] if cell is not None else await self._load(key)  # type: ignore[no-any-return]
 
     async def built(self, key: K) -> bool:
         """Whether a result of this key is stored and may be served."""
@@ -304,8 +299,10 @@ class AsyncPrecomputed(Results[K], Generic[K, R]):
 
         return aload if self._awaits else load
 
-    async def _load(self, key: Any, place: Hashable, job: Job | None) -> Any:
+    async def _load(self, key: Any) -> Any:
         """A reader finds nothing."""
+        job = self._jobs.get(key)
+        place = self._place(key) if job is None else job.place
         self._refuse(job)
         since, called = stopwatch(), []  # type: ignore[var-annotated]
         try:

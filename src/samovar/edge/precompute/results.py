@@ -30,6 +30,7 @@ from ..._base.errors import NotBuilt, OriginBusy
 from ..._base.freshness import Freshness
 from ..._base.missing import MISSING
 from ..._base.turn import Leasing
+from ..._core import Ahead
 from ...app import Cache, LoadContext, options
 from .schedule import BUILDING, READY, Job, Schedule, phase
 
@@ -95,14 +96,14 @@ class Plan:
     clock: Callable[[], float] | None
 
 
-class Results(Generic[K]):
+class Results(Ahead, Generic[K]):
     """What both faces have in common: everything but the waiting."""
 
     __wrapped__: Callable[..., Any]
 
     def __init__(self, fn: Callable[[Any], Any], plan: Plan) -> None:
         self.__wrapped__ = fn
-        for name in functools.WRAPPER_ASSIGNMENTS:  # not update_wrapper, whose look at __dict__ makes each read slower
+        for name in functools.WRAPPER_ASSIGNMENTS:  # not update_wrapper, whose look at __dict__ makes each use slower
             if hasattr(fn, name):
                 setattr(self, name, getattr(fn, name))
         self._fn, self._plan, self.store = fn, plan, plan.store
@@ -116,7 +117,7 @@ class Results(Generic[K]):
             asks=callable(plan.keys), place_of=self._place, phase_of=None if self._leasing is None else self._phase,
         )
         self._jobs = self._schedule.jobs
-        self._get = plan.store.get
+        self._get, self._name = plan.store.get, plan.name
         fresh = plan.fresh
         ttl = math.inf if fresh.ttl is None else fresh.ttl
         self._value_s = ttl + fresh.keep  # for so long results are kept
@@ -193,9 +194,6 @@ class Results(Generic[K]):
         return min(wait_s, self._longest_s)
 
     # ---------------------------------------------------------------- in the store
-
-    def _place(self, key: Hashable) -> Hashable:
-        return key if self._plan.name is None else (self._plan.name, key)
 
     def _lease_name(self, place: Hashable) -> bytes:
         assert self._leasing is not None

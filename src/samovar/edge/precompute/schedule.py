@@ -22,28 +22,22 @@ import zlib
 from collections.abc import Callable, Hashable, Iterable
 from typing import Any, NamedTuple
 
+from ..._core import AheadJob
+
 WAITING, READY, BUILDING = range(3)  # where a job stands
 BUILD, ROUND, WAIT = range(3)  # what to do next: a Job; ask for the keys; seconds to wait
 _LONGEST_S = 60.0  # of a backoff where there is no `every`
 _Item = tuple[float, float, int, int, "Job"]  # order, due, serial, ticket
 
 
-class _Read:
-    """What a reader touches of a job: at its beginning, in one line of the processor's memory."""
-
-    __slots__ = ("place", "reads")
-
-    def __init__(self, place: Hashable) -> None:
-        self.place, self.reads = place, 0
-
-
-class Job(_Read):
+class Job(AheadJob):
     """One key, and what is known of its result.
 
-    place: where it lies in the store. at: when its last good build began, by the schedule's clock; stamp: the same by the
-    wall's, as stored; None: none is known. since: the same by the stopwatch. forced: whether the build under way must not
-    take what another process built. holds_off: whether `error` is the function's, which is not called again for a while.
-    refused: when another process's build first was in the way, or None.
+    place: where it lies in the store; reads: how many there were, lately; the core's readers use both. at: when its last
+    good build began, by the schedule's clock; stamp: the same by the wall's, as stored; None: none is known. since: the same
+    by the stopwatch. forced: whether the build under way must not take what another process built. holds_off: whether
+    `error` is the function's, which is not called again for a while. refused: when another process's build first was in
+    the way, or None.
     """
 
     __slots__ = ("again", "at", "began", "due", "error", "failures", "forced", "gone", "holds_off", "key", "refused",
