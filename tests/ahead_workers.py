@@ -49,6 +49,7 @@ def serve(pipe, home, options):
         "read": page,
         "read_all": lambda: [page(key) for key in options["keys"]],
         "touch": page.touch,
+        "delete": page.delete,
         "hold": go.clear,
         "go": go.set,
         "stop": page.stop,

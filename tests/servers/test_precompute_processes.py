@@ -65,6 +65,21 @@ def test_process_that_is_killed_while_it_builds_loses_nothing_and_shows_nothing_
         assert len(calls(tmp_path)) == began + 2 and len(calls(tmp_path, "end")) == began + 1
 
 
+def test_delete_holds_in_every_process_though_the_one_that_was_told_dies_and_a_touch_does_not(redis_server, tmp_path):
+    with builders(tmp_path, 2, keys=KEYS, every=None, url=redis_server.url) as (victim, other):
+        for one in (victim, other):
+            one("start")
+            assert one("rest")
+        change(tmp_path, 2)
+        victim("hold")
+        began = len(calls(tmp_path))
+        assert victim("delete", "tea") and victim("touch", "film")
+        until(lambda: len(calls(tmp_path)) == began + 2)  # it is at both
+        victim.kill()
+        assert other("read_all") == [2, 1, 1]  # who reads what was deleted builds it, after the dead one's lease
+        assert len(calls(tmp_path)) == began + 3
+
+
 def test_process_that_is_killed_at_work_is_replaced_by_another_that_builds_on_time(where, tmp_path):
     with builders(tmp_path, 2, keys=["tea"], every=0.5, **where) as pair:
         for one in pair:
