@@ -63,13 +63,16 @@ def test_command_says_it_as_json():
 
 
 @pytest.mark.parametrize("words, complaint", [
-    (["a=two"], "'a=two' must be NODE or NODE=WEIGHT"),
-    (["a", "a=2"], "'a' is there twice"),
-    (["a=0"], "weight of 'a' must be a number above 0"),
-    (["a", "b", "--remove", "c"], "node must be in the ring, 'c' is not"),
-    (["a", "b", "--add", "a"], "node must be new, 'a' is in the ring"),
-    (["a", "--remove", "a"], "remove must leave a node"),
-    (["a", "--vnodes", "0"], "vnodes must be"),
+    (["a=two"], "NODE[=WEIGHT]: 'a=two' must be NODE or NODE=WEIGHT"),
+    (["a", "a=2"], "NODE[=WEIGHT]: 'a' is there twice"),
+    (["a=0"], "NODE[=WEIGHT]: weight of 'a' must be a number above 0"),
+    (["a", "b", "--remove", "c"], "--remove: node must be in the ring, 'c' is not"),
+    (["a", "b", "--add", "a"], "--add: node must be new, 'a' is in the ring"),
+    (["a", "--add", "b=x"], "--add: 'b=x' must be NODE or NODE=WEIGHT"),
+    (["a", "--add", "b=0"], "--add: weight of 'b' must be a number above 0"),
+    (["a", "--add", "b", "--add", "b"], "--add: 'b' is there twice"),
+    (["a", "--remove", "a"], "--remove: must leave a node"),
+    (["a", "--vnodes", "0"], "--vnodes: vnodes must be"),
     (["a", "--hash", "md5"], "md5"),
 ], ids=" ".join)
 def test_command_says_what_was_wrong(words, complaint):

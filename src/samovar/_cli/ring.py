@@ -10,30 +10,33 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from .._watch.ring_changes import RingChange, RingReport, ring_report
+from .._watch.ring_changes import ChangeError, RingChange, RingReport, ring_report
+
+_NODES = "NODE[=WEIGHT]"
 
 
-def _weighed(named: list[str] | None) -> dict[str, float]:
-    """"node=weight" or "node" of each, in order."""
+def _weighed(named: list[str] | None, word: str) -> dict[str, float]:
+    """"node=weight" or "node" of each, in order. word: where they were typed, for what is wrong with them."""
     found: dict[str, float] = {}
     for text in named or ():
         node, sign, weight = text.rpartition("=")
         try:
             node, number = (node, float(weight)) if sign else (text, 1.0)
         except ValueError:
-            raise typer.BadParameter(f"{text!r} must be NODE or NODE=WEIGHT, and {weight!r} is no number") from None
+            why = f"{text!r} must be NODE or NODE=WEIGHT, and {weight!r} is no number"
+            raise typer.BadParameter(why, param_hint=word) from None
         if node in found:
-            raise typer.BadParameter(f"{node!r} is there twice")
+            raise typer.BadParameter(f"{node!r} is there twice", param_hint=word)
         found[node] = number
     return found
 
 
 def ring(
     nodes: Annotated[
-        list[str], typer.Argument(metavar="NODE[=WEIGHT]...", help="The nodes, such as 10.0.0.1:6379 or big:6379=2.")
+        list[str], typer.Argument(metavar=f"{_NODES}...", help="The nodes, such as 10.0.0.1:6379 or big:6379=2.")
     ],
     add: Annotated[
-        list[str] | None, typer.Option(metavar="NODE[=WEIGHT]", help="A node that might come. May be repeated.")
+        list[str] | None, typer.Option(metavar=_NODES, help="A node that might come. May be repeated.")
     ] = None,
     remove: Annotated[list[str] | None, typer.Option(metavar="NODE", help="A node that might go. May be repeated.")] = None,
     vnodes: Annotated[int, typer.Option(help="Points of a node of weight 1.")] = 160,
@@ -45,15 +48,18 @@ def ring(
     Each change is looked at alone, beside what `hash % N` would move. Without --add and --remove: one node more, and the
     last one less.
     """
-    weights = _weighed(nodes)
-    coming, going = _weighed(add), list(remove or ())
+    weights = _weighed(nodes, _NODES)
+    coming, going = _weighed(add, "--add"), list(remove or ())
     if not coming and not going:
         coming = {"a new node": 1.0}
         going = list(weights)[-1:] if len(weights) > 1 else []
     try:
         report = ring_report(weights, coming, going, vnodes=vnodes, hash=hash)
-    except (ValueError, KeyError) as error:
-        raise typer.BadParameter(str(error.args[0])) from None
+    except ChangeError as error:
+        raise typer.BadParameter(error.why, param_hint=f"--{error.word}") from None
+    except ValueError as error:
+        hint = "--vnodes" if str(error).startswith("vnodes") else _NODES
+        raise typer.BadParameter(str(error), param_hint=hint) from None
     if as_json:
         print(json.dumps(plain(report)))
     else:

@@ -36,6 +36,14 @@ class RingReport:
     changes: tuple[RingChange, ...]
 
 
+class ChangeError(ValueError):
+    """A change that cannot be looked at. word: "add" or "remove"; why: what is wrong with it."""
+
+    def __init__(self, word: str, why: str) -> None:
+        super().__init__(f"{word}: {why}")
+        self.word, self.why = word, why
+
+
 def modulo_moves(before: int, after: int) -> float:
     """The share of keys whose owner changes when `hash % before` becomes `hash % after`: 1 - min / lcm.
 
@@ -55,7 +63,7 @@ def ring_report(
     """A ring of these nodes, and what each addition and each removal alone would move.
 
     weights: the nodes and what they weigh. add: nodes that might come, likewise. remove: nodes that might go.
-    Raises what HashRing raises.
+    Raises what HashRing raises for the nodes, and ChangeError, a ValueError, for a change that cannot be.
     """
     ring = HashRing(list(weights), weights=weights, vnodes=vnodes, hash=hash)
     changes = [_added(ring, node, weight) for node, weight in (add or {}).items()]
@@ -65,16 +73,22 @@ def ring_report(
 
 def _added(ring: HashRing, node: str, weight: float) -> RingChange:
     after = ring.copy()
-    after.add_node(node, weight)
+    try:
+        after.add_node(node, weight)
+    except ValueError as error:
+        raise ChangeError("add", str(error)) from None
     fair = weight / sum(after.weights.values())
     return _change(node, True, ring.diff(after), fair, len(ring), len(after))
 
 
 def _removed(ring: HashRing, node: str) -> RingChange:
     after = ring.copy()
-    after.remove_node(node)
+    try:
+        after.remove_node(node)
+    except KeyError as error:
+        raise ChangeError("remove", error.args[0]) from None
     if not len(after):
-        raise ValueError(f"remove must leave a node, without {node!r} there is none")
+        raise ChangeError("remove", f"must leave a node, without {node!r} there is none")
     return _change(node, False, ring.diff(after), ring.load().shares[node], len(ring), len(after))
 
 
