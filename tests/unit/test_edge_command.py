@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 
 from samovar._cli import edge as command
 from samovar._cli.command import app
+from samovar._lab import edge_world
 from samovar.edge.admin import running
 from samovar.edge.admin.told import TOKEN_VARIABLE, EdgeSettings
 
@@ -104,13 +105,32 @@ def test_missing_extras_are_named_before_anybody_is_answered(monkeypatch):
         assert done.exit_code == 2 and f"needs {module}: pip install 'samovar[{extra}]'" in done.output
 
 
-def test_port_that_is_taken_is_an_error_not_a_traceback():
+@pytest.mark.parametrize("words, named", [
+    (("--listen", "{0}"), "--listen"), (("--listen", "127.0.0.1:0", "--admin", "{0}"), "--admin"),
+    (("--listen", "127.0.0.1:0", "--admin", "{0}", "--workers", "2"), "--admin"),
+], ids=lambda words: " ".join(words) if isinstance(words, tuple) else "")
+def test_address_that_is_taken_is_named_as_it_was_typed(words, named):
     pytest.importorskip("uvicorn")
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        done = invoke(*ORIGIN, "--listen", f"127.0.0.1:{taken.getsockname()[1]}")
-    assert done.exit_code == 1 and done.output.startswith("samovar: ") and "Traceback" not in done.output
+        place = f"127.0.0.1:{taken.getsockname()[1]}"
+        done = invoke(*ORIGIN, *(word.format(place) for word in words), "--token", SECRET)
+    assert done.exit_code == 2 and f"{named}: cannot be listened on" in done.output and repr(place) in done.output
+    assert "Traceback" not in done.output
+
+
+def test_demonstration_without_what_an_edge_needs_says_which_extra_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    done = invoke("--demo")
+    assert done.exit_code == 2 and "pip install 'samovar[edge]'" in done.output
+
+
+def test_demonstration_that_does_not_start_is_an_error_not_a_traceback(monkeypatch):
+    pytest.importorskip("uvicorn")
+    monkeypatch.setattr(edge_world, "_COMMAND", [sys.executable, "-c", "print('no edge today')"])
+    done = invoke("--demo")
+    assert done.exit_code == 1 and "samovar: virginia of the demonstration did not start: no edge today" in done.output
 
 
 def test_proxy_is_told_what_was_said(tmp_path):

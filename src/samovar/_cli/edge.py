@@ -102,12 +102,13 @@ def edge(
     if demo:
         if said or config is not None:
             raise typer.BadParameter("goes alone, or with --json", param_hint="--demo")
-        _demonstrate(as_json)
-        return
-    if as_json:
+    elif as_json:
         raise typer.BadParameter("goes with --demo", param_hint="--json")
     try:
-        _run(settings(said, config))
+        if demo:
+            _demonstrate(as_json)
+        else:
+            _run(settings(said, config))
     except SettingError as error:
         raise typer.BadParameter(error.why, param_hint=option(error.word)) from None
     except MissingExtra as error:

@@ -19,10 +19,11 @@ from types import TracebackType
 from typing import Any
 
 from .._base.clock import stopwatch
+from .._base.extras import needed
+from ..edge.admin.told import TOKEN_VARIABLE
 
 HOST = "127.0.0.1"
 SITE = "tea.example"
-TOKEN_VARIABLE = "SAMOVAR_EDGE_TOKEN"
 LIMIT_S = 20.0  # for a process to start or to end
 _COMMAND = [sys.executable, "-c", "from samovar._cli import main; main()", "edge"]
 _LISTENS = re.compile(r"http://127\.0\.0\.1:([0-9]+)")
@@ -79,7 +80,7 @@ async def ask(port: int, path: str, *, method: str = "GET", fields: dict[str, st
 class Program:
     """A process of the demonstration that says on its first line where it listens."""
 
-    def __init__(self, command: list[str], *, secret: str = "") -> None:
+    def __init__(self, name: str, command: list[str], *, secret: str = "") -> None:
         around = {**os.environ, TOKEN_VARIABLE: secret}
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                                          env=around, text=True)
@@ -92,7 +93,7 @@ class Program:
                 self.port = int(found.group(1))
                 return
         self.kill()
-        raise RuntimeError(f"{command[-1]!r} did not start: {''.join(said)[-500:]}")
+        raise RuntimeError(f"{name} of the demonstration did not start: {''.join(said)[-500:].strip()}")
 
     def kill(self) -> None:
         """End it at once, as a power cut would."""
@@ -123,7 +124,10 @@ class World:
         return self
 
     def start(self) -> None:
-        """Start all processes; none is left when one does not start."""
+        """Start all processes; none is left when one does not start. Raises RuntimeError, and MissingExtra without what an
+        edge needs."""
+        for module in ("uvicorn", "http_sf"):
+            needed(module, "edge", "samovar edge")
         try:
             self.site = self._start_site(0, 1)
             self.virginia = self._edge("virginia", "127.0.0.1:0", f"http://{HOST}:{self.site.port}")
@@ -178,11 +182,11 @@ class World:
         return self._program("web_origin", {"port": port, "edition": edition, "query_s": self._query_s})
 
     def _program(self, module: str, options: dict[str, Any]) -> Program:
-        return self._keep(Program([sys.executable, "-m", f"samovar._lab.{module}", json.dumps(options)]))
+        return self._keep(Program(module, [sys.executable, "-m", f"samovar._lab.{module}", json.dumps(options)]))
 
     def _edge(self, name: str, listen: str, origin: str, *more: str) -> Program:
         command = [*_COMMAND, "--name", name, "--listen", listen, "--origin", origin, *more]
-        return self._keep(Program(command, secret=self.secret))
+        return self._keep(Program(name, command, secret=self.secret))
 
     def _keep(self, program: Program) -> Program:
         self._running.append(program)

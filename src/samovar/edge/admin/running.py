@@ -21,7 +21,7 @@ from ..exchange.exchange import Exchange
 from ..exchange.vault import CacheVault
 from ..proxy.joined import PurgeIncomplete
 from ..proxy.limits import FrontLimits, UpstreamLimits
-from ..proxy.proxy import Edge, serve
+from ..proxy.proxy import Edge, listen, serve
 from ..proxy.refusals import phrase
 from ..proxy.settings import Settings
 from ..proxy.upstream import Upstream
@@ -39,8 +39,8 @@ _MMAP_THRESHOLD = -3  # M_MMAP_THRESHOLD of malloc.h
 def run(told: EdgeSettings, say: Callable[[str], None]) -> None:
     """Run an edge until SIGTERM or SIGINT.
 
-    say: called with a line once clients can come. Raises SettingError for files that are not as said, MissingExtra for
-    packages that are not installed, OSError where it cannot listen.
+    say: called with a line once clients can come. Raises SettingError for files that are not as said and
+    addresses that cannot be listened on, MissingExtra for packages that are not installed.
     """
     _check_files(told)
     if told.metrics:
@@ -60,6 +60,9 @@ def run(told: EdgeSettings, say: Callable[[str], None]) -> None:
     before = signal.signal(signal.SIGTERM, lambda number, frame: None)  # uvicorn raises it again when it has stopped
     try:
         serve(proxy_settings(told), ready, kind=maker)
+    except OSError:
+        _check_places(told)
+        raise
     finally:
         signal.signal(signal.SIGTERM, before)
 
@@ -190,6 +193,18 @@ def _give_back() -> None:
 
 def _text(path: Any) -> str | None:
     return None if path is None else str(path)
+
+
+def _check_places(told: EdgeSettings) -> None:
+    """Say by its word which address cannot be listened on, if one cannot."""
+    with contextlib.ExitStack() as bound:
+        for word in ("listen", "admin"):
+            place = getattr(told, word)
+            try:
+                if place is not None:
+                    bound.enter_context(listen(str(place)))
+            except OSError as error:
+                raise SettingError(word, f"cannot be listened on: {error.strerror}: {str(place)!r}") from None
 
 
 def _check_files(told: EdgeSettings) -> None:
