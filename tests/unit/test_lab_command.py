@@ -11,6 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 import samovar
+from samovar._cli import lab
 from samovar._cli.command import app
 from samovar._lab import memo, report
 from samovar._lab.findings import Bar, Bars, Panel, Series, Timelines
@@ -88,9 +89,37 @@ def test_report_without_matplotlib_says_which_extra_to_install(monkeypatch, tmp_
         report.page([memo.run(1, 0.05)])
 
 
-def test_report_that_cannot_be_written_is_an_error_not_a_traceback(tmp_path):
-    done = CliRunner().invoke(app, ["lab", "memo", "--scale", "0.05", "--html", str(tmp_path / "no" / "where.html")])
-    assert done.exit_code == 1 and "cannot be written" in done.output
+@pytest.fixture
+def measured(monkeypatch):
+    """What was measured, in order: nothing is."""
+    names = []
+    monkeypatch.setattr(lab, "_run", lambda entry, *_: names.append(entry.name) or memo.run(1, 0.05))
+    return names
+
+
+def test_report_that_cannot_be_written_is_refused_before_anything_is_measured(tmp_path, measured):
+    done = CliRunner(env={"COLUMNS": "300"}).invoke(app, ["lab", "memo", "--html", str(tmp_path / "no" / "where.html")])
+    assert done.exit_code == 2 and "--html: the report cannot be written there" in done.output and not measured
+
+
+def test_report_without_its_extra_is_refused_before_anything_is_measured(tmp_path, measured, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    for words in (["--html", str(tmp_path / "report.html"), "herd"], []):
+        done = CliRunner().invoke(app, ["lab", *words])
+        assert done.exit_code == 2 and "pip install 'samovar[cli]'" in done.output and not measured
+    assert CliRunner().invoke(app, ["lab", "memo"]).exit_code == 0 and measured == ["memo"]
+
+
+def test_report_that_turns_out_not_to_be_writable_is_an_error_not_a_traceback(tmp_path, measured):
+    target = tmp_path / ("x" * 300)
+    done = CliRunner().invoke(app, ["lab", "memo", "--html", str(target)])
+    assert done.exit_code == 1 and "the report cannot be written" in done.output
+
+
+def test_report_is_named_as_it_was_typed(tmp_path, measured):
+    target = tmp_path / "[bold]x.html"
+    done = CliRunner(env={"COLUMNS": "300"}).invoke(app, ["lab", "memo", "--html", str(target)])
+    assert done.exit_code == 0 and "[bold]x.html" in done.output and target.exists()
 
 
 def test_report_is_whole_by_itself(tmp_path):

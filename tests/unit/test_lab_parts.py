@@ -2,6 +2,8 @@
 
 import asyncio
 import random
+import signal
+import sys
 
 import pytest
 
@@ -71,6 +73,8 @@ def test_timeline_tells_the_worst_wait_and_the_errors_of_each_part():
 def test_concurrency_is_the_most_that_were_there_at_once():
     spans = ((0.0, 1.9), (0.2, 0.4), (1.1, 1.2), (1.3, 1.4))
     assert concurrency(Counts(4, 0, 2, spans), 4, 2.0) == [2, 1, 2, 1]
+    late = (*spans, (1.8, 5.0), (2.5, 3.0), (2.6, 3.0))  # who comes after the end is not in the picture
+    assert concurrency(Counts(7, 0, 3, late), 4, 2.0) == [2, 1, 2, 2]
 
 
 def test_ages_are_counted_from_the_first_change_that_an_answer_does_not_know():
@@ -86,6 +90,8 @@ def test_sparkline_is_never_wider_than_asked_and_keeps_spikes():
 def test_said_never_shows_more_digits_than_a_person_reads():
     assert [said(number, "s") for number in (0.12345, 0.099, 123.0)] == ["0.12 s", "99 ms", "123 s"]
     assert [said(number, "count") for number in (0.875, 12.3, 3)] == ["0.88", "12", "3"]
+    sizes = [said(number, "bytes") for number in (0, 1_950_000_000, 999_900_000, 3e12)]
+    assert sizes == ["0 kB", "1.95 GB", "1,000 MB", "3,000 GB"]
 
 
 def test_database_tunes_its_query_and_keeps_versions(tmp_path):
@@ -116,6 +122,14 @@ def test_origin_counts_what_it_sees_and_refuses_over_its_line():
 def test_origin_says_when_it_does_not_start():
     with pytest.raises(RuntimeError, match="did not start"):
         Origin(seed="no seed", query_s="no time")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no signal to send")
+def test_origin_leaves_an_interrupt_to_its_parent_and_ends_with_it(capfd):
+    with Origin(seed=1, query_s=0.001) as origin:
+        origin._process.send_signal(signal.SIGINT)
+        assert asyncio.run(origin.takings("tea"))["name"] == "tea"
+    assert origin._process.returncode == 0 and capfd.readouterr() == ("", "")
 
 
 def test_origin_begins_to_count_anew_only_when_nobody_is_with_it():

@@ -1,13 +1,16 @@
 """`samovar lab`: run the demonstrations, show what they found, write the report."""
 
 import json
+import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.text import Text
 
 from .._base.errors import MissingExtra
+from .._base.extras import needed
 from .._lab import report
 from .._lab.findings import Demonstration
 from .._lab.registry import DEMONSTRATIONS, Entry, named
@@ -42,9 +45,12 @@ def lab(
 ) -> None:
     """Show on this machine what a cache does to a slow origin, and what can go wrong.
 
-    Each demonstration sends the same crowd at a real database, before and after the remedy. All of them take less than
-    a minute, and write one HTML page with pictures.
+    Each demonstration sends the same crowd through a cache, or a cluster, before and after the remedy. All of them take
+    less than a minute, and write one HTML page with pictures.
     """
+    target = html or (REPORT if not names and not as_json else None)
+    if target is not None:
+        _check(target)
     entries = [named(name) for name in dict.fromkeys(names)] if names else list(DEMONSTRATIONS)
     console, news = Console(), Console(stderr=True)
     found = []
@@ -55,7 +61,6 @@ def lab(
             show(one, console)
     if as_json:
         print(json.dumps({"seed": seed, "demonstrations": [one.plain() for one in found]}))
-    target = html or (REPORT if not names and not as_json else None)
     if target is not None:
         _write(target, found, news)
 
@@ -65,13 +70,21 @@ def _run(entry: Entry, seed: int, scale: float, news: Console) -> Demonstration:
         return entry.run(seed, entry.seconds * scale)
 
 
-def _write(target: Path, found: list[Demonstration], news: Console) -> None:
+def _check(target: Path) -> None:
+    """Say what is missing for the report before anything is measured, which takes its time."""
+    if not os.access(target if os.path.exists(target) else target.parent, os.W_OK):
+        raise typer.BadParameter(f"the report cannot be written there: {str(target)!r}", param_hint="--html")
     try:
-        target.write_text(report.page(found), encoding="utf-8")
+        needed("matplotlib", "cli", "the report with pictures")
     except MissingExtra as error:
         typer.echo(f"samovar: {error}", err=True)
         raise typer.Exit(2) from None
+
+
+def _write(target: Path, found: list[Demonstration], news: Console) -> None:
+    try:
+        target.write_text(report.page(found), encoding="utf-8")
     except OSError as error:
         typer.echo(f"samovar: the report cannot be written: {error}", err=True)
         raise typer.Exit(1) from None
-    news.print(f"The report with pictures: [bold]{target}[/bold]")
+    news.print(Text.assemble("The report with pictures: ", (str(target), "bold")))

@@ -139,13 +139,14 @@ def said(number: float, unit: Unit) -> str:
     >>> from samovar._lab.findings import said
     >>> said(1234567, "count"), said(0.00042, "s"), said(0.0123, "s"), said(2.5, "s"), said(0.123, "share")
     ('1,234,567', '0.42 ms', '12.3 ms', '2.5 s', '12.3 %')
-    >>> said(0, "s"), said(3_400_000, "bytes"), said(12.34, "times"), said(0.0000031, "s")
-    ('0', '3.4 MB', '12.3 ×', '3.1 µs')
+    >>> said(0, "s"), said(3_400_000, "bytes"), said(2_130_000_000, "bytes"), said(12.34, "times"), said(0.0000031, "s")
+    ('0', '3.4 MB', '2.13 GB', '12.3 ×', '3.1 µs')
     """
     if unit == "share":
         return f"{number * 100:.3g} %" if number else "0"
     if unit == "bytes":
-        return f"{number / 1e6:.3g} MB" if number >= 1e6 else f"{number / 1e3:.3g} kB"
+        scale, name = next(((scale, name) for scale, name in ((1e9, "GB"), (1e6, "MB")) if number >= scale), (1e3, "kB"))
+        return f"{number / scale:.3g} {name}" if number < 999.5 * scale else f"{number / scale:,.0f} {name}"
     if unit == "times":
         return f"{number:,.0f} ×" if number >= 100 else f"{number:.3g} ×"
     if unit == "s" and number:

@@ -11,6 +11,7 @@ parent.
 
 import json
 import queue
+import signal
 import sys
 import tempfile
 import threading
@@ -122,6 +123,7 @@ def main(options: str) -> None:
     """Serve until standard input ends; options: JSON with seed, query_s, capacity, line. The first line of standard
     output says where it listens and how long its query takes."""
     said = json.loads(options)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's affair, whose end is the end of standard input
     with tempfile.TemporaryDirectory(prefix="samovar-lab-", ignore_cleanup_errors=True) as folder:
         database = Database.create(Path(folder, "shop.db"), seed=said["seed"], query_s=said["query_s"])
         server = _serve(Counter(database, said["capacity"], said["line"]), database)

@@ -50,12 +50,14 @@ dl { display: grid; grid-template-columns: max-content 1fr; gap: .3rem 1rem; fon
 dt { font-weight: 600; } dd { margin: 0; color: var(--faint); }
 footer { margin-top: 3.5rem; border-top: 1px solid var(--grid); padding-top: 1rem; font-size: .9rem; }
 """
+_HEADING = "What a cache does, and what can go wrong"
 _WORDS = (
-    ("origin", "what the cache stands in front of: here a database, which is slow and can do only so much at once"),
+    ("origin", "what the cache stands in front of: a database, which is slow and can do only so much at once"),
     ("hit", "a caller whose answer was in the cache"),
     ("P50", "half of the callers waited no longer than this: what is usual"),
     ("P99", "1 caller in 100 waited longer than this: what the unlucky meet"),
     ("herd", "the crowd that runs to the origin all at once, because the answer that all of them want just expired"),
+    ("node", "one of the servers that keep the answers between them, each a part"),
 )
 
 
@@ -72,10 +74,10 @@ def page(demonstrations: Sequence[Demonstration]) -> str:
     return (
         "<!DOCTYPE html>\n"
         f'<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>What a cache does to the origin behind it</title><style>{_STYLE}</style></head>\n<body><main>\n"
-        "<header><h1>What a cache does to the origin behind it</h1>"
-        "<p>Everything here was measured just now on this machine: real callers, a real database with a slow query. The "
-        "same crowd was sent through each way of caching.</p>"
+        f"<title>{_HEADING}</title><style>{_STYLE}</style></head>\n<body><main>\n"
+        f"<header><h1>{_HEADING}</h1>"
+        "<p>Everything here was measured just now on this machine. Under each heading the same crowd, or the same work, went "
+        "through each of the ways that are compared.</p>"
         f"<nav>{links}</nav></header>\n" + "\n".join(sections) +
         f'\n<section><h2>Words</h2><dl>{words}</dl></section>\n'
         f"<footer>samovar {escape(__version__)} lab, seed {seeds}, measured in {took_s:.0f} s.</footer>\n"

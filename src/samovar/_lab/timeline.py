@@ -56,13 +56,15 @@ def histogram(moments: Sequence[float], slices: int, seconds: float) -> list[int
 
 
 def concurrency(counts: Counts, slices: int, seconds: float) -> list[int]:
-    """The most calls that were with the origin at once, in each part of the time."""
+    """The most calls that were with the origin at once, in each part of the time; what is later is left out."""
     changes = sorted([(came, 1) for came, _ in counts.spans] + [(went, -1) for _, went in counts.spans])
     most, now, place = [0] * slices, 0, 0
     for moment_s, step in changes:
-        here = min(slices - 1, max(0, int(moment_s / seconds * slices)))
-        for between in range(place + 1, here + 1):
+        here = max(0, int(moment_s / seconds * slices))
+        for between in range(place + 1, min(here + 1, slices)):
             most[between] = now
+        if here >= slices:
+            break
         place, now = here, now + step
         most[place] = max(most[place], now)
     return most
