@@ -1,6 +1,7 @@
 """Each demonstration shows what it claims: by counts, in a small form, and its ways by events and a clock that is moved."""
 
 import asyncio
+import sys
 
 import pytest
 
@@ -170,8 +171,17 @@ def spreads(found):
     assert all(len(way.shape) == hot.SLICES for way in found.ways)
 
 
-def test_hot_demonstration_spreads_what_everybody_reads(monkeypatch):
-    monkeypatch.setattr(engines.shutil, "which", lambda name: None)
+@pytest.fixture
+def alone(request, monkeypatch):
+    """A machine without a redis-server, or with one and without what speaks to it: only the extra `cli` is installed."""
+    if request.param == "no server":
+        monkeypatch.setattr(engines.shutil, "which", lambda name: None)
+    for module in ("hiredis", "msgspec", "redis"):
+        monkeypatch.setitem(sys.modules, module, None)
+
+
+@pytest.mark.parametrize("alone", ["no server"], indirect=True)
+def test_hot_demonstration_spreads_what_everybody_reads(alone):
     found = hot.run(1, 0.3)
     spreads(found)
     assert "within this process" in found.setting
@@ -192,8 +202,8 @@ def survives(found):
     assert cluster["origin_peak"] <= node.PLACES
 
 
-def test_node_demonstration_loses_a_node_and_no_caller(monkeypatch):
-    monkeypatch.setattr(engines.shutil, "which", lambda name: None)
+@pytest.mark.parametrize("alone", ["no extra"], indirect=True)
+def test_node_demonstration_loses_a_node_and_no_caller(alone):
     found = node.run(1, 1.0, query_s=0.002)
     survives(found)
     assert "within this process" in found.setting

@@ -13,7 +13,7 @@ from typing import Any
 from .._base.clock import stopwatch
 from ..cluster import Cluster, HotKeys
 from ..cluster.node import Node
-from .engines import some_servers
+from .engines import own_codec, some_servers
 from .findings import Bar, Bars, Column, Demonstration, Panel, Series, Timelines, Tone, Way, said
 from .timeline import percentile
 from .workloads import zipf
@@ -82,7 +82,8 @@ class Counter:
 def measure(approach: Approach, nodes: Sequence[Node], names: Sequence[str], seed: int) -> Measured:
     """All readers, one after another; a second cluster changes the hot article now and then."""
     how = None if approach.replicas is None else HotKeys(replicas=approach.replicas)
-    words: dict[str, Any] = {"hot": how, "bus": False, "seed": seed, "namespace": approach.label.replace(" ", "-")}
+    words: dict[str, Any] = {"hot": how, "bus": False, "seed": seed, "codec": own_codec(),
+                             "namespace": approach.label.replace(" ", "-")}
     version, stale, found_after, took_s, slices = 0, 0, 0, list[float](), []
     reader, writer = Cluster(nodes, **words), Cluster(nodes, **words)
     counters = [Counter(node) for node in nodes]

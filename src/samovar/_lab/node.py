@@ -6,6 +6,7 @@ than the origin can bear.
 """
 
 import asyncio
+import json
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,12 +15,12 @@ from typing import Any
 
 from .._base.clock import stopwatch
 from ..cluster.cluster_async import AsyncCluster
-from ..cluster.codec import KeyMaker, Msgpack
+from ..cluster.codec import KeyMaker
 from ..cluster.drive import arun
 from ..cluster.node import HIT, UNAVAILABLE, Node
 from ..cluster.ring import HashRing
 from ..herd.budget import OriginBudget
-from .engines import some_servers
+from .engines import own_codec, some_servers
 from .findings import Bar, Bars, Column, Demonstration, Panel, Series, Timelines, Tone, Way, said
 from .reach import Origin
 from .serving import SLICES, Ask, Fetch, Measured, busy, serve
@@ -50,7 +51,7 @@ def plain(nodes: Sequence[Node], *, raises: bool) -> tuple[Ask, Callable[[], obj
     """The client that everybody writes first: read, else load and set. raises: a node's failure is the caller's; else he
     asks the origin."""
     ring, named = HashRing([node.name for node in nodes]), {node.name: node for node in nodes}
-    keys, codec = KeyMaker(f"plain-{raises}"), Msgpack()
+    keys = KeyMaker(f"plain-{raises}")
 
     async def ask(name: str, fetch: Fetch) -> Any:
         wire = keys(name)
@@ -62,9 +63,9 @@ def plain(nodes: Sequence[Node], *, raises: bool) -> tuple[Ask, Callable[[], obj
         if status is UNAVAILABLE and raises:
             raise NodeFailed(found.reason)
         if status is not UNAVAILABLE and found[0].kind is HIT:
-            return codec.decode(found[0].body)
+            return json.loads(found[0].body)
         value = await fetch(name)
-        await arun(node.put(wire, codec.encode(value), 3_600_000))
+        await arun(node.put(wire, json.dumps(value).encode(), 3_600_000))
         return value
 
     return ask, lambda: None
@@ -72,7 +73,7 @@ def plain(nodes: Sequence[Node], *, raises: bool) -> tuple[Ask, Callable[[], obj
 
 def through_cluster(nodes: Sequence[Node]) -> tuple[Ask, Callable[[], object]]:
     """`AsyncCluster`, with a budget for the origin."""
-    cluster = AsyncCluster(nodes, ttl="1h", budget=OriginBudget(PLACES), bus=False, namespace="cluster")
+    cluster = AsyncCluster(nodes, ttl="1h", budget=OriginBudget(PLACES), bus=False, codec=own_codec(), namespace="cluster")
 
     async def ask(name: str, fetch: Fetch) -> Any:
         return await cluster.get_or_set(name, partial(fetch, name))

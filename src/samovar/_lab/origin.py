@@ -2,7 +2,7 @@
 
 It can do `capacity` queries at once. Whoever comes meanwhile waits in line, so that its latency rises with the crowd;
 when the line is full, it refuses (503). It counts what it sees: the proof of every demonstration is its word, not that
-of the cache. Run as a program by `Origin.start` (lab/reach.py); it ends when its standard input does, and so with its
+of the cache. Run as a program by `Origin` (reach.py); it ends when its standard input does, and so with its
 parent.
 
     GET  /takings/NAME   the slow query                POST /change/NAME   change the article
