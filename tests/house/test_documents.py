@@ -102,3 +102,24 @@ def test_pages_link_to_what_exists():
     for page in PAGES:
         for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text()):
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def names_something(dotted):
+    """Whether this is a module of the package, or what one has."""
+    words = dotted.split(".")
+    thing, found = samovar, ["samovar"]
+    for word in words[1:]:
+        found.append(word)
+        with contextlib.suppress(ImportError):
+            importlib.import_module(".".join(found))
+        if not hasattr(thing, word):
+            return False
+        thing = getattr(thing, word)
+    return True
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_pages_name_only_what_is_there(page):
+    assert names_something("samovar.Cache.get") and not names_something("samovar.edge.nowhere")
+    for dotted in set(re.findall(r"\bsamovar(?:\.[A-Za-z_]\w*)+", page.read_text())):
+        assert names_something(dotted), f"{page.name} speaks of {dotted}"
