@@ -9,8 +9,6 @@ which a key in a batch may cost a fifth (bar). The servers are on the loopback o
 """
 
 import argparse
-import pathlib
-import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -23,8 +21,7 @@ from samovar.cluster.codec import KeyMaker
 from samovar.cluster.drive import run
 from samovar.cluster.node import Node
 
-sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / "tests"))
-from engines import MemcachedServer, RedisServer
+from bench.servers import MemcachedServer, RedisServer
 
 ONE, MANY, KEYS = 400, 8, 100  # a round is short: the least of many finds moments when nobody else runs
 VALUE = "x" * 1_000

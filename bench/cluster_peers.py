@@ -17,16 +17,13 @@ from __future__ import annotations
 import argparse
 import asyncio
 import importlib.util
-import pathlib
 import socket
-import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator
 
 from samovar import AsyncCluster, Cluster, MemcachedNode, RedisNode
 
-sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / "tests"))
-from engines import MemcachedServer, RedisServer
+from bench.servers import MemcachedServer, RedisServer
 
 VALUE, KEY = "x" * 1_000, "a-key"
 TASKS = 50

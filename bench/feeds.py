@@ -18,10 +18,8 @@ from __future__ import annotations
 
 import json
 import random
-import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from array import array
 from collections.abc import Callable
@@ -31,7 +29,6 @@ from samovar import Feed
 
 LIMIT_BYTES = 4 << 30
 CROWD, READERS, FOLLOWS, STARS = 10_000_000, 1_000, 1_000, 20
-SERVER_PORT = 7391
 
 
 def spread(act: Callable[[int], object], times: int) -> tuple[str, str, str]:
@@ -138,44 +135,44 @@ def memory() -> None:
 
 
 def redis() -> None:
-    server = shutil.which("redis-server")
-    if server is None:
-        sys.exit("bench.feeds: redis-server is not installed")
-    with tempfile.TemporaryDirectory() as folder, subprocess.Popen(
-            [server, "--port", str(SERVER_PORT), "--save", "", "--dir", folder], stdout=subprocess.DEVNULL) as process:
-        try:
-            time.sleep(0.5)
-            feed = Feed(f"redis://127.0.0.1:{SERVER_PORT}", length=200, threshold=100, timeout=10)
-            chance = random.Random(4)
-            for star in range(STARS):
-                feed.follow_many(star, range(200))
-            for author in range(FOLLOWS):
-                feed.follow(1_000, author)
-            for item in range(10_000):
-                feed.push(item % STARS if item % 10 == 0 else chance.randrange(STARS, FOLLOWS), item, item)
-            asked: list[int] = []
-            perform = feed._shared._node.perform
-            feed._shared._node.perform = lambda request: asked.append(len(request)) or perform(request)
-            print("| | P50 | P99 | P99, processor here | round trips |\n|---|---|---|---|---|")
-            for what, act in (
-                ("page of 50", lambda number: feed.page(1_000)),
-                ("push, one follower", lambda number: feed.push(100, f"new-{number}", 20_000 + number)),
-                ("push, above the threshold", lambda number: feed.push(0, f"star-{number}", 20_000 + number)),
-                ("rebuild", lambda number: feed.rebuild(1_000)),
-            ):
-                asked.clear()
-                say(what, *spread(act, 1_000), f"{len(asked) / 1_000:.1f}")
-            feed.close()
-        finally:
-            process.terminate()
+    from bench.servers import RedisServer
+
+    server = RedisServer()
+    try:
+        feed = Feed(server.url, length=200, threshold=100, timeout=10)
+        chance = random.Random(4)
+        for star in range(STARS):
+            feed.follow_many(star, range(200))
+        for author in range(FOLLOWS):
+            feed.follow(1_000, author)
+        for item in range(10_000):
+            feed.push(item % STARS if item % 10 == 0 else chance.randrange(STARS, FOLLOWS), item, item)
+        asked: list[int] = []
+        perform = feed._shared._node.perform
+        feed._shared._node.perform = lambda request: asked.append(len(request)) or perform(request)
+        print("| | P50 | P99 | P99, processor here | round trips |\n|---|---|---|---|---|")
+        for what, act in (
+            ("page of 50", lambda number: feed.page(1_000)),
+            ("push, one follower", lambda number: feed.push(100, f"new-{number}", 20_000 + number)),
+            ("push, above the threshold", lambda number: feed.push(0, f"star-{number}", 20_000 + number)),
+            ("rebuild", lambda number: feed.rebuild(1_000)),
+        ):
+            asked.clear()
+            say(what, *spread(act, 1_000), f"{len(asked) / 1_000:.1f}")
+        feed.close()
+    finally:
+        server.end()
 
 
 PARTS = {"post": post, "page": page, "memory": memory, "redis": redis}
 
 if __name__ == "__main__":
+    if sys.argv[1:] == ["fill"]:
+        fill()
+        sys.exit()
+    for name in sys.argv[1:]:
+        if name not in PARTS:
+            sys.exit(f"bench.feeds: there is no part {name!r}, only {', '.join(PARTS)}")
     for name in sys.argv[1:] or PARTS:
-        if name == "fill":
-            fill()
-        else:
-            print(f"\n{name}\n")
-            PARTS[name]()
+        print(f"\n{name}\n")
+        PARTS[name]()

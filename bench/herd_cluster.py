@@ -21,17 +21,14 @@ import importlib.util
 import multiprocessing
 import multiprocessing.connection
 import os
-import pathlib
 import signal
-import sys
 import tempfile
 import threading
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / "tests"))
-from engines import RedisServer
+from bench.servers import RedisServer
 
 SPAWN = multiprocessing.get_context("spawn")
 WAYS = {  # name -> the package that it needs

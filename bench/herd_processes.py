@@ -25,9 +25,7 @@ import asyncio
 import contextlib
 import multiprocessing
 import os
-import pathlib
 import signal
-import sys
 import tempfile
 import threading
 import time
@@ -147,8 +145,7 @@ def engine(way: str) -> Iterator[str]:
     if not way.startswith(("Redis", "Memcached")):
         yield ""
         return
-    sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / "tests"))
-    from engines import MemcachedServer, RedisServer
+    from bench.servers import MemcachedServer, RedisServer
 
     server: Any = RedisServer() if "Redis" in way else MemcachedServer()
     try:

@@ -16,7 +16,7 @@ import statistics
 import threading
 import time
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from bench.machine import described
@@ -116,6 +116,26 @@ def took(act: Callable[[Any], None], subject: Any) -> float:
     return time.thread_time() - begun
 
 
+def compare(groups: Sequence[Sequence[tuple[str, Callable[[Any], None], Any]]], rounds: int) -> None:
+    """Print what each row's laps take, and its ratio to the first row of its group: the median over rounds in which every
+    row gets its turn."""
+    times: dict[str, list[float]] = {name: [] for group in groups for name, _, _ in group}
+    gc.disable()
+    for round_number in range(rounds + 2):
+        for group in groups:
+            for name, act, subject in group if round_number % 2 else reversed(group):
+                spent = took(act, subject)
+                if round_number >= 2:
+                    times[name].append(spent)
+    gc.enable()
+    print(described())
+    for group in groups:
+        base = times[group[0][0]]
+        for name, _, _ in group:
+            ratio = statistics.median(mine / other for mine, other in zip(times[name], base, strict=True))
+            print(f"{name:<26}{min(times[name]) / LAPS / len(KEYS) * 1e9:>7.1f} ns {ratio:>6.2f}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.near", description="a near hit beside a Cache's")
     parser.add_argument("--rounds", type=int, default=60)
@@ -130,20 +150,7 @@ def main() -> None:
          ("await cluster.get_or_set", stepped(own(loads_of_face)), awaited),
          ("await cluster.get", stepped(own(gets_of_face)), awaited)],
     ]
-    times: dict[str, list[float]] = {name: [] for group in groups for name, _, _ in group}
-    gc.disable()
-    for round_number in range(rounds + 2):
-        for group in groups:
-            for name, act, subject in group if round_number % 2 else reversed(group):
-                spent = took(act, subject)
-                if round_number >= 2:
-                    times[name].append(spent)
-    print(described())
-    for group in groups:
-        base = times[group[0][0]]
-        for name, _, _ in group:
-            ratio = statistics.median(mine / other for mine, other in zip(times[name], base, strict=True))
-            print(f"{name:<26}{min(times[name]) / LAPS / len(KEYS) * 1e9:>7.1f} ns {ratio:>6.2f}")
+    compare(groups, rounds)
     cluster.close()
 
 

@@ -18,15 +18,12 @@ from __future__ import annotations
 import argparse
 import multiprocessing
 import os
-import pathlib
 import random
-import sys
 import time
 from collections.abc import Callable
 from typing import Any
 
-sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / "tests"))
-from engines import MemcachedServer, RedisServer
+from bench.servers import MemcachedServer, RedisServer
 
 SPAWN = multiprocessing.get_context("spawn")
 KEYS, PROCESSES, CHANGES = 20, 4, 0.05

@@ -10,10 +10,8 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
-import pathlib
 import random
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -24,8 +22,7 @@ from bench.faults.crowd import Plan, Record, live, now
 from bench.faults.proxy import Proxy
 from samovar._lab.workloads import arrivals, zipf
 
-sys.path.insert(0, str(pathlib.Path(__file__).parents[2] / "tests"))
-from engines import MemcachedServer, RedisServer
+from bench.servers import MemcachedServer, RedisServer
 
 SPAWN = multiprocessing.get_context("spawn")
 KEYS, SKEW, RATE, PROCESSES = 600, 0.8, 800.0, 2
