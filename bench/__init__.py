@@ -8,5 +8,9 @@
     machine       where a report was made
     instructions  instruction counts under callgrind, which repeat exactly
     policies/     the eviction rules on public traces: a command of its own
+    faults/       the fault table of a cluster: a command of its own
+    servers       real engines for those that need them
     test_micro    the hot paths under pytest-benchmark
+
+The other modules are each a command and a question of its own, named in README.md.
 """

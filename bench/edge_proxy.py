@@ -3,11 +3,11 @@
     python -m bench.edge_proxy [--rounds N] [--seconds S] [--body BYTES]
 
 Each server answers the same body with the same fields: uvicorn (httptools, uvloop) from an ASGI application that does
-nothing else, nginx and the proxy from their caches, which one request has filled from a small origin. `wrk` asks over 32
-kept connections, as fast as it can; the servers take turns in an order drawn anew each round. What counts is requests by
-second of the server's own processor time, user and system (/proc/PID/task/*/schedstat), so that wrk beside it does not count;
-the median of the rounds' ratios to bare uvicorn is shown. One worker process each. The bar: 2.5 times bare uvicorn, and
-above nginx at 1 KB.
+nothing else, nginx and the proxy from their caches, which one request has filled from a small origin; the proxy once more
+with an access log. `wrk` asks over 32 kept connections, as fast as it can; the servers take turns in an order drawn anew
+each round. What counts is requests by second of the server's own processor time, user and system
+(/proc/PID/task/*/schedstat), so that wrk beside it does not count; the median of the rounds' ratios to bare uvicorn is
+shown. One worker process each. The bar: 2.5 times bare uvicorn, and above nginx at 1 KB.
 
 Needs wrk, and nginx for its row; Linux.
 """
@@ -46,7 +46,8 @@ PROXY = """
 import sys
 from samovar.edge.proxy.proxy import serve
 from samovar.edge.proxy.settings import Settings
-serve(Settings(origin=f"http://127.0.0.1:{sys.argv[2]}", listen=f"127.0.0.1:{sys.argv[1]}"))
+log = sys.argv[3] if sys.argv[3:] else None
+serve(Settings(origin=f"http://127.0.0.1:{sys.argv[2]}", listen=f"127.0.0.1:{sys.argv[1]}", access_log=log))
 """
 NGINX = """
 {user} worker_processes 1; daemon off; pid {folder}/pid; error_log {folder}/error.log crit;
@@ -123,10 +124,11 @@ def main() -> None:
         sys.exit("needs wrk")
     print(*described().values(), sep=", ")
     python, body = sys.executable, str(given.body)
-    bare, origin, ours, nginx = (free_port() for _ in range(4))
+    bare, origin, ours, logs, nginx = (free_port() for _ in range(5))
     with tempfile.TemporaryDirectory() as folder:
         commands = {"uvicorn": (bare, [python, "-c", ORIGIN, str(bare), body]),
-                    "samovar": (ours, [python, "-c", PROXY, str(ours), str(origin)])}
+                    "samovar": (ours, [python, "-c", PROXY, str(ours), str(origin)]),
+                    "with log": (logs, [python, "-c", PROXY, str(logs), str(origin), f"{folder}/access.log"])}
         if shutil.which("nginx") is not None:
             Path(folder, "nginx.conf").write_text(NGINX.format(
                 folder=folder, port=nginx, origin=origin, user="user root;" if os.geteuid() == 0 else ""))

@@ -255,14 +255,14 @@ def main() -> None:
     print(f"{asked.processes} processes x {asked.callers} callers, one load takes {asked.load:g} s, a lease lasts "
           f"{asked.lease:g} s; the worst of {asked.rounds} rounds\n")
     head = f"{'loads':>6}{'served':>10}{'slowest':>11}{'commands':>10}{'errors':>8}"
-    print(f"{'':34}{head}   | killed: {head[2:]}")
+    print(f"{'':34}{head}   | killed: {head[1:]}")
     for way in asked.way or WAYS:
         if importlib.util.find_spec(WAYS[way]) is None:
             print(f"{way:34}is not installed")
             continue
         whole = [Round(way, asked, kills=False) for _ in range(asked.rounds)]
         killed = [Round(way, asked, kills=True) for _ in range(asked.rounds)]
-        print(f"{way:34}{said(whole)}   |       {said(killed)}", flush=True)
+        print(f"{way:34}{said(whole)}   |        {said(killed)}", flush=True)
         for error in {error for one in (*whole, *killed) for error in one.errors}:
             print(f"    {error[:150]}")
 
