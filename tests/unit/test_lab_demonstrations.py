@@ -207,6 +207,9 @@ def test_node_demonstration_loses_a_node_and_no_caller(alone):
     found = node.run(1, 1.0, query_s=0.002)
     survives(found)
     assert "within this process" in found.setting
+    for panel in found.pictures[1].panels:  # all is there at first: nobody asks the origin before the node dies
+        calls = panel.series[0].y
+        assert not any(calls[:int(node.DIES * len(calls))])
 
 
 def test_node_demonstration_kills_a_real_server_where_there_is_one():

@@ -111,7 +111,6 @@ def run(seed: int, seconds: float = 3.0, *, query_s: float = 0.008, rate: float 
             async def warm(ask: Ask = ask) -> None:
                 for name in dict.fromkeys(names):
                     await ask(name, origin.takings)
-                await asyncio.to_thread(origin.reset)
 
             async def kill(_: float) -> None:
                 await asyncio.sleep(DIES * seconds)
@@ -120,7 +119,7 @@ def run(seed: int, seconds: float = 3.0, *, query_s: float = 0.008, rate: float 
                 await asyncio.to_thread(servers[0].start)
 
             try:
-                runs.append(await serve(origin, ask, due, names, seconds, before=warm, beside=kill))
+                runs.append(await serve(origin, ask, due, names, seconds, before=warm, counted=False, beside=kill))
             finally:
                 end()
 

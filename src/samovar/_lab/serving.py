@@ -62,19 +62,21 @@ def busy(runs: Sequence[Measured]) -> str:
 
 
 async def serve(origin: Origin, ask: Ask, due: Sequence[float], names: Sequence[str], seconds: float, *,
-                patience_s: float = 5.0, before: Callable[[], Awaitable[object]] | None = None,
+                patience_s: float = 5.0, before: Callable[[], Awaitable[object]] | None = None, counted: bool = True,
                 beside: Callable[[float], Awaitable[object]] | None = None,
                 seen: Callable[[float, Any], None] | None = None, awake: bool = False) -> Measured:
     """Send a crowd through `ask`: the caller of place n comes at due[n] and wants names[n].
 
-    patience_s: a caller who waits longer goes away, an error. before: done before the doors open, but counted at the
-    origin. beside: runs meanwhile, told where the stopwatch stood when the doors opened. seen: called with the moment,
-    in seconds since then, and the answer, for each that was given. awake: as for `crowd`.
+    patience_s: a caller who waits longer goes away, an error. before: done before the doors open; counted: whether the
+    origin's calls for it count. beside: runs meanwhile, told where the stopwatch stood when the doors opened. seen: called
+    with the moment, in seconds since then, and the answer, for each that was given. awake: as for `crowd`.
     """
     timeline = Timeline()
+    if before is not None and not counted:
+        await before()
     await asyncio.to_thread(origin.reset)
     reset_s = stopwatch()
-    if before is not None:
+    if before is not None and counted:
         await before()
     gc.collect()
     gc.freeze()  # what was there before is not looked through again meanwhile
