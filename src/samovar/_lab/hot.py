@@ -65,30 +65,18 @@ class Measured:
 
 
 class Counter:
-    """Counts the reads that a node is asked for, while it stands in for the node's own verbs: `read`, and where a node has
-    it `asks`, the request of a read that needs no more than one question."""
+    """Counts the reads that a node is asked for, while it stands in for the node's own verb."""
 
-    def __init__(self, node: Any) -> None:
-        self.node, self.reads, self._read, self._asks = node, 0, node.read, getattr(node, "asks", None)
-        node.read = self.read
-        if self._asks is not None:
-            node.asks = self.asks
+    def __init__(self, node: Node) -> None:
+        self.node, self.reads, self._read = node, 0, node.read
+        node.read = self.read  # type: ignore[method-assign]
 
     def read(self, keys: Sequence[str]) -> Generator[tuple[Node, Any], Any, Any]:
         self.reads += len(keys)
-        steps: Generator[tuple[Node, Any], Any, Any] = self._read(keys)
-        return steps
-
-    def asks(self, key: str) -> Any:
-        assert self._asks is not None
-        request = self._asks(key)
-        self.reads += request is not None
-        return request
+        return self._read(keys)
 
     def end(self) -> None:
         del self.node.read
-        if self._asks is not None:
-            del self.node.asks
 
 
 def measure(approach: Approach, nodes: Sequence[Node], names: Sequence[str], seed: int) -> Measured:
