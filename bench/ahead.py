@@ -20,31 +20,6 @@ from bench.near import KEYS, LAPS, by_get, compare, loads_awaited, own, stepped
 from samovar import Cache, cached, memoize, precompute
 
 
-def by_call(subject: Any) -> None:
-    for _ in range(LAPS):
-        for key in KEYS:
-            subject(key)
-
-
-async def calls_awaited(subject: Any) -> None:
-    for _ in range(LAPS):
-        for key in KEYS:
-            await subject(key)
-
-
-def one(key: str) -> int:
-    return 1
-
-
-async def aone(key: str) -> int:
-    return 1
-
-
-async def built(apage: Any) -> None:
-    async with apage:
-        assert await apage.wait("30s") and apage.status().unbuilt == 0
-
-
 def build_us(page: Any, turns: int) -> float:
     """What is spent around the build of one touched result, in microseconds of the process's time: the least of the turns."""
     spent = []
@@ -70,6 +45,31 @@ async def abuild_us(page: Any, turns: int) -> float:
             assert await page.wait("60s")
             spent.append(time.process_time() - begun)
     return min(spent) / len(KEYS) * 1e6
+
+
+def by_call(subject: Any) -> None:
+    for _ in range(LAPS):
+        for key in KEYS:
+            subject(key)
+
+
+async def calls_awaited(subject: Any) -> None:
+    for _ in range(LAPS):
+        for key in KEYS:
+            await subject(key)
+
+
+def one(key: str) -> int:
+    return 1
+
+
+async def aone(key: str) -> int:
+    return 1
+
+
+async def built(apage: Any) -> None:
+    async with apage:
+        assert await apage.wait("30s") and apage.status().unbuilt == 0
 
 
 def main() -> None:
