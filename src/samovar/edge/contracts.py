@@ -98,7 +98,7 @@ class Vault(Protocol):
     waits: bool  # whether `find` can know more than `peek`
     lags: bool  # whether what `peek` says may be older than what `find` says with anew
     most: int | None  # bytes of the largest body that it takes; None: it does not say
-    takes_files: bool  # whether a body may be something that lies outside of memory (edge/body.py)
+    takes_files: bool  # whether a body may be something that lies outside of memory (edge/exchange/body.py)
 
     def peek(self, key: bytes) -> Variants | None:
         """What is at hand without waiting; None says nothing when `waits`."""

@@ -1,4 +1,4 @@
-"""Who builds precomputed results: a few threads. edge/builders_async.py is the same with tasks, to be read beside this.
+"""Who builds precomputed results: a few threads. builders_async.py is the same with tasks, to be read beside this.
 
 Both ask the schedule (schedule.py) what to do, do it without a lock, and say what came of it; while there is nothing
 to do they wait to be woken: by a touch, an ended build, a ManualClock that was moved, or the moment that the schedule

@@ -1,4 +1,4 @@
-"""Who builds precomputed results: tasks of an event loop. To be read beside edge/builders.py, which has threads."""
+"""Who builds precomputed results: tasks of an event loop. To be read beside builders.py, which has threads."""
 
 import asyncio
 import contextlib

@@ -8,7 +8,7 @@ served, so that reading it is the store's one step.
       |--------- fresh -------|- the last good result -|- gone: a reader loads, or NotBuilt
             ^ every: built again
 
-Threads and tasks drive this alike (edge/builders.py). The one rule: the schedule is touched under the lock, and no
+Threads and tasks drive this alike (builders.py). The one rule: the schedule is touched under the lock, and no
 function of the user's runs there.
 """
 

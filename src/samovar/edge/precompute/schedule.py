@@ -9,7 +9,7 @@ The model is a queue at a counter. A job is one key; it waits for its time, beco
 Of what is ready, the most read is built first, by the reads that were counted when it became ready; but what has waited
 for longer than `every` goes before all others, so that nobody starves. Each read counts half after each build.
 
-Two runners drive this, one of threads and one of tasks (edge/builders.py): `next` says what to do, and what came of it
+Two runners drive this, one of threads and one of tasks (builders.py): `next` says what to do, and what came of it
 is said by `built`, `failed`, `busy` or `released`, by `keys`, `round_failed` or `unasked`. `now` is handed in, chance
 too. The caller holds a lock around every call.
 
