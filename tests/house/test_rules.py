@@ -20,7 +20,7 @@ C_STANDARD = {"assert", "errno", "float", "inttypes", "limits", "math", "stdalig
               "stddef", "stdint", "stdio", "stdlib", "string"}
 INTRINSICS = {"arm_neon", "emmintrin", "intrin", "nmmintrin", "sys/mman", "unistd"}  # each behind an #if of its own
 EMPTY_WORDS = {"manager", "helper", "helpers", "util", "utils", "misc", "common", "handler", "data", "info"}
-EDGE = [{"rules"}, {"contracts"}, {"exchange"}, {"middleware", "proxy"}, {"admin"}]  # the rooms of HTTP, from below
+EDGE = [{"rules", "wish"}, {"contracts"}, {"exchange"}, {"middleware", "proxy"}, {"admin"}]  # the rooms of HTTP, from below
 THIS = Path(__file__)
 
 

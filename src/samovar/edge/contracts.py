@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
 
 from .rules import Headers, Variants
+from .wish import Wish
 
 Inform: TypeAlias = Callable[[int, Headers], None]  # passes on an informational response (1xx) that an origin sent
 
@@ -21,7 +22,8 @@ class Request:
     target: as it stood in the request line. body: its chunks, or None where the message has none. length: what
     Content-Length said, or None.
     client: the address of who sent it, for X-Forwarded-For, or None. version: of HTTP, as Via writes it.
-    about: whatever its front wants to hand to its origin.
+    about: whatever its front wants to hand to its origin. wish: withdrawn by its front, when its client left; an origin that
+    lets requests wait in line does so within it.
     """
 
     method: str
@@ -33,6 +35,7 @@ class Request:
     client: bytes | None = None
     version: bytes = b"1.1"
     about: Any = field(default=None, repr=False)
+    wish: Wish = field(default_factory=Wish, repr=False)
 
 
 class OriginFailed(Exception):
@@ -66,7 +69,8 @@ class Origin(Protocol):
     """Where answers come from."""
 
     async def ask(self, request: Request, inform: Inform | None = None) -> Reply:
-        """Forward a request, whose headers are as they are to be sent (but for hop-by-hop ones). Raises OriginFailed."""
+        """Forward a request, whose headers are as they are to be sent (but for hop-by-hop ones). Raises OriginFailed;
+        Withdrawn where its wish was, before anything was sent."""
 
 
 class Sender(Protocol):

@@ -11,9 +11,11 @@ The one rule: a request that waited asks the rules anew, with what is there then
 """
 
 import asyncio
+import contextlib
 import logging
 import weakref
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any
 
 from ..._base.clock import stopwatch
@@ -33,6 +35,7 @@ from ..rules import (
     on_failure,
     on_request,
 )
+from ..wish import Wish, Withdrawn
 from .body import Space
 from .fetching import Fetcher, Got, Limits
 from .flights import Crowd, Flight
@@ -134,6 +137,10 @@ class Exchange(Short):
             host = host_of(request.headers)
             key = None if host is None else cache_key(request.scheme, host, request.target, request.headers, self._keyed)
             await self._decide(request, sender, out, None if key is None else key + more)
+        except Withdrawn:
+            self.numbers.aborted += 1
+            with contextlib.suppress(ConnectionError):  # it may only have closed its side
+                await out.error(503, "miss", detail="busy", retry_after_s=1.0)
         except ConnectionError:
             self.numbers.aborted += 1
         except OriginFailed as error:
@@ -187,7 +194,7 @@ class Exchange(Short):
                 return
             has_waited = True
             anew = False
-            if not await self._wait(flight, began):
+            if not await self._wait(flight, began, request, crowd):
                 await self._give_up(out, verdict, 504, "collapsed-timeout")
                 return
             lost += flight.is_over and flight.entry is None
@@ -206,15 +213,20 @@ class Exchange(Short):
                 return verdict, filling
         return None
 
-    async def _wait(self, flight: Flight, began: float) -> bool:
+    async def _wait(self, flight: Flight, began: float, request: Request, crowd: Crowd) -> bool:
         left = self._wait_s - (stopwatch() - began)
         if left <= 0:
             return False
+        if request.wish.gone:
+            raise Withdrawn("the client left")
         self.numbers.waiting += 1
+        parts = crowd.joins(flight, request.wish)
         try:
-            return await flight.news(left)
+            with request.wish.in_line(origins=False):
+                return await flight.news(left)
         finally:
             self.numbers.waiting -= 1
+            parts()
 
     async def _stand_in(self, verdict: Verdict, now: float, out: Out) -> bool:
         """Serve what is stale, where that may be in place of the answer that did not come; whether it was."""
@@ -247,8 +259,10 @@ class Exchange(Short):
     def _begin(self, request: Request, verdict: Verdict, crowd: Crowd, *, inform: Any = None, waits: bool = True) -> Flight:
         flight = Flight(verdict.key, request.headers, asyncio.get_running_loop().create_future())
         crowd.enter(flight)
+        parts = crowd.joins(flight, request.wish if waits else Wish())  # what is renewed in the background is always wanted
+        request = replace(request, wish=flight.wish)
         task = self._fetcher.start(self._fly(flight, request, verdict, crowd, inform, waits))
-        task.add_done_callback(lambda _: self._landed(flight, verdict, crowd))
+        task.add_done_callback(lambda _: self._landed(flight, verdict, crowd, parts))
         return flight
 
     async def _fly(self, flight: Flight, request: Request, verdict: Verdict, crowd: Crowd, inform: Any,
@@ -269,8 +283,9 @@ class Exchange(Short):
             crowd.leave(flight)
         flight.result.set_result(got)
 
-    def _landed(self, flight: Flight, verdict: Verdict, crowd: Crowd) -> None:
+    def _landed(self, flight: Flight, verdict: Verdict, crowd: Crowd, parts: Callable[[], None]) -> None:
         """A flight's task is over; one that was cancelled, maybe before it began, leaves nobody waiting."""
+        parts()
         if not flight.result.done():
             crowd.leave(flight)
             flight.result.set_result(Got(Outcome(Result.FAIL, 503), verdict, error=OriginFailed("this edge was closed")))
@@ -278,6 +293,8 @@ class Exchange(Short):
     def _orphaned(self, result: "asyncio.Future[Got]") -> None:
         """Nobody takes what a flight brought."""
         error = result.exception()
+        if isinstance(error, Withdrawn):
+            return
         if error is not None:
             _log.error("a question to the origin failed: %r", error, exc_info=error)
         else:

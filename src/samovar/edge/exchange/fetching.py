@@ -33,6 +33,7 @@ from ..rules import (
     origin_headers,
 )
 from ..rules.statusfield import forwarded
+from ..wish import Withdrawn
 from .body import Budget, Filling, Reader, Space, Spilled
 from .flights import Crowd, Flight
 from .forwarding import Hop
@@ -181,7 +182,8 @@ class Fetcher:
             asked_at = self.wall()
             try:
                 if self.budget is not None:
-                    permit = await self.budget.aenter(waits=waits)
+                    with request.wish.in_line():
+                        permit = await self.budget.aenter(waits=waits and not request.wish.lost)
                 reply = await self._reply(request, verdict, inform)
                 received = self.wall()
                 outcome = on_response(self.policy, verdict, reply.status, reply.reason, reply.headers, asked_at=asked_at,
@@ -219,7 +221,7 @@ class Fetcher:
         limit = asyncio.timeout(self.limits.head_s)
         body = None if request.body is None else _extending(limit, request.body, self.limits.head_s)
         asked = Request(verdict.method, request.scheme, request.target, fields, body, request.length,
-                        request.client, request.version, request.about)
+                        request.client, request.version, request.about, request.wish)
         self.numbers.flights += 1
         began = stopwatch()
         try:
@@ -229,6 +231,8 @@ class Fetcher:
             if not limit.expired():
                 raise OriginFailed("the origin timed out", timed_out=True) from error
             raise OriginFailed(f"no answer within {self.limits.head_s:g} s", timed_out=True) from error
+        except Withdrawn:
+            raise
         except OSError as error:
             raise OriginFailed(f"{type(error).__name__}: {error}") from error
         finally:

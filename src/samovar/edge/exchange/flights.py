@@ -24,6 +24,7 @@ from typing import Any
 from ..contracts import Vault
 from ..rules import Entry, Headers, Variants
 from ..rules.selection import secondary
+from ..wish import Wish
 from .body import Filling
 
 
@@ -35,10 +36,11 @@ class Flight:
     alone: the answer is for its own request only, and others are not to wait for another like it.
     failed: the origin gave no answer, or an error that something stored stands in for: so it may for who waited.
     result: what the leader gets. ended: called once, when it is over.
+    wish, wanted: whether it is still wanted, and by how many who have not left; see Crowd.joins.
     """
 
     __slots__ = ("alone", "ended", "entry", "failed", "fence", "filling", "headers", "is_over", "key", "result", "variants",
-                 "waiters")
+                 "waiters", "wanted", "wish")
 
     def __init__(self, key: bytes, headers: Headers, result: "asyncio.Future[Any]") -> None:
         self.key, self.headers, self.result = key, headers, result
@@ -49,6 +51,7 @@ class Flight:
         self.alone = self.failed = self.is_over = False
         self.waiters: dict[asyncio.Future[None], None] = {}  # in the order they came
         self.ended: Callable[[], None] | None = None
+        self.wish, self.wanted = Wish(), 0
 
     def lands(self, entry: Entry, filling: Filling) -> None:
         """Its answer may be stored, and is on its way."""
@@ -137,6 +140,24 @@ class Crowd:
         ended, flight.ended = flight.ended, None
         if ended is not None:
             ended()
+
+    def joins(self, flight: Flight, wish: Wish) -> Callable[[], None]:
+        """One more wants its answer; what is returned is called when he wants it no more, and by his wish when it is lost.
+        When all have left, and it still waits for a place at the origin, it is over."""
+        counts = not wish.lost
+
+        def parts() -> None:
+            nonlocal counts
+            if counts:
+                counts, wish.then = False, None
+                flight.wanted -= 1
+                if not flight.wanted and flight.wish.withdraw():
+                    self.leave(flight)
+
+        if counts:
+            flight.wanted, wish.then = flight.wanted + 1, parts
+        flight.wish.lost = not flight.wanted
+        return parts
 
     def is_alone(self, key: bytes) -> bool:
         """Whether what is on its way for this key is for its own request only."""

@@ -10,6 +10,7 @@ from typing import Protocol
 from ..._base.clock import wall
 from ..rules import Headers, format_date
 from ..rules.fields import HOP_BY_HOP, first
+from ..wish import Wish
 from .wire import RequestHead, response_bytes
 
 _SILENT = frozenset({204, 205, 304})  # answers without a body
@@ -32,18 +33,21 @@ class Line(Protocol):
 
 
 class Sending:
-    """A Sender over a transport, for one request."""
+    """A Sender over a transport, for one request. closed: its client has closed its side."""
 
     __slots__ = ("_line", "method", "_old", "_chunked", "_left", "_silent", "lost", "started", "ended", "status", "size",
-                 "said")
+                 "said", "wish")
 
-    def __init__(self, line: Line, head: RequestHead) -> None:
+    def __init__(self, line: Line, head: RequestHead, closed: bool = False) -> None:
         self._line, self.method, self._old = line, head.method, head.old
         self._chunked = self._silent = False
         self._left: int | None = None  # bytes of the body that Content-Length promised and that have not come
         self.lost = self.started = self.ended = False
         self.status, self.size = 0, 0
         self.said: bytes | None = None  # Cache-Status
+        self.wish = Wish()  # its client's
+        if closed:
+            self.wish.withdraw(sure=False)
 
     def inform(self, status: int, headers: Headers) -> None:
         """See Sender."""
@@ -118,6 +122,11 @@ class Sending:
         if not self.ended:
             self.lost = True
             self._line.transport.abort()
+
+    def lose(self) -> None:
+        """The client left."""
+        self.lost = True
+        self.wish.withdraw()
 
     def _check(self) -> None:
         if self._line.transport.is_closing():  # connection_lost comes in a moment

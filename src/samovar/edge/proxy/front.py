@@ -103,8 +103,10 @@ class Front(asyncio.Protocol):
         self._received(data)
 
     def eof_received(self) -> bool:
-        """asyncio's. A client that has said all still gets its answer."""
+        """asyncio's. A client that has said all still gets its answer, but waits in no line for it (wish.py)."""
         self._eof = True
+        if self._sending is not None:
+            self._sending.wish.withdraw(sure=False)
         if self._body is not None and self._incoming is not None:
             self._incoming.fail("the request broke off")
         if self._scheme == b"https":  # there is no half of a TLS connection
@@ -295,7 +297,7 @@ class Front(asyncio.Protocol):
         self._state.total_requests += 1
         if known is not None and not self._admin and self._answer_at_once(head, known):
             return
-        sending = self._sending = Sending(self, head)
+        sending = self._sending = Sending(self, head, self._eof)
         if head.length is not None and head.length > self._limits.body:
             raise BadHead("a body that is too long", 413)
         if self._is_over_the_limit():
@@ -307,7 +309,8 @@ class Front(asyncio.Protocol):
             self._body, self._most = Sized(head.length) if head.length else Chunked(), self._limits.body
         self._settle()
         request = Request(head.method, self._scheme, head.target, head.headers, incoming,
-                          head.length if incoming is not None else None, self._client, b"1.0" if head.old else b"1.1")
+                          head.length if incoming is not None else None, self._client, b"1.0" if head.old else b"1.1",
+                          wish=sending.wish)
         task = self._loop.create_task(self._serve(request, sending, head, stopwatch()))
         self._state.tasks.add(task)
         task.add_done_callback(self._state.tasks.discard)
@@ -412,7 +415,7 @@ class Front(asyncio.Protocol):
         if self._incoming is not None:
             self._incoming.fail(why)
         if self._sending is not None:
-            self._sending.lost = True
+            self._sending.lose()
         self._incoming = self._sending = self._body = None
 
     def _close(self) -> None:

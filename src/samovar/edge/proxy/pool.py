@@ -2,7 +2,8 @@
 
 A permit for each that may be in use; one that is free is kept for a while and taken again, the last one first. With a
 permit in hand and none free a new one is opened, so there are never more connections than permits. Who finds no permit
-waits in line, first come first served; the line has an end, and waiting a limit.
+waits in line, first come first served; the line has an end, and waiting a limit. Whose client leaves meanwhile leaves the
+line, and one that left before does not enter it.
 """
 
 import asyncio
@@ -10,6 +11,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 
 from ..contracts import OriginFailed
+from ..wish import Wish, Withdrawn
 from .connection import OriginConnection, Patience
 
 Connect = Callable[[Patience], Awaitable[OriginConnection]]
@@ -31,12 +33,13 @@ class Pool:
         """Connections that stand now."""
         return len(self._idle) + len(self._busy)
 
-    async def take(self, patience: Patience, *, new: bool = False) -> OriginConnection:
-        """A connection for one exchange; `give` takes it back. Raises OriginFailed when there is none in time.
+    async def take(self, patience: Patience, wish: Wish, *, new: bool = False) -> OriginConnection:
+        """A connection for one exchange; `give` takes it back. Raises OriginFailed when there is none in time, Withdrawn when
+        nobody wants it any more before there is.
 
         new: not one that was used before; all that are free are closed.
         """
-        await self._permit(patience)
+        await self._permit(patience, wish)
         try:
             while self._idle:
                 connection, timer = self._idle.popitem()
@@ -87,18 +90,21 @@ class Pool:
         self._idle.pop(connection, None)
         connection.abort()
 
-    async def _permit(self, patience: Patience) -> None:
+    async def _permit(self, patience: Patience, wish: Wish) -> None:
         if self._closed:
             raise OriginFailed("the proxy is closing", reached=False)
         if self._permits > 0:
             self._permits -= 1
             return
+        if wish.lost:
+            raise Withdrawn("nobody waits for this answer")
         if len(self._waiters) >= self._queue:
             raise OriginFailed("too many requests wait for the origin", timed_out=True, reached=False)
         waiter = asyncio.get_running_loop().create_future()
         self._waiters.append(waiter)
         try:
-            await patience.wait(waiter, self._queue_s, "no free connection in time", reached=False)
+            with wish.in_line():
+                await patience.wait(waiter, self._queue_s, "no free connection in time", reached=False)
         except BaseException:
             if waiter.done() and not waiter.cancelled():
                 self._release()  # it was handed a permit in the moment it gave up

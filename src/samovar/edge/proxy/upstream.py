@@ -70,13 +70,13 @@ class Upstream:
                          queue_s=self.limits.queue_s, idle_s=self.limits.idle_s)
 
     async def ask(self, request: Request, inform: Inform | None = None) -> Reply:
-        """See Origin. Raises OriginFailed; ConnectionError where the client's body ended before its end."""
+        """See Origin. Raises OriginFailed; Withdrawn; ConnectionError where the client's body ended before its end."""
         head = self._head(request)
         patience = Patience(self.limits.total_s)
         repeatable = request.method in _IDEMPOTENT and request.body is None
         new = False
         while True:
-            connection = await self.pool.take(patience, new=new)
+            connection = await self.pool.take(patience, request.wish, new=new)
             used = connection.uses > 0
             asked = _Asked(self, connection, patience)
             try:
