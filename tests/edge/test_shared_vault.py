@@ -79,6 +79,17 @@ def test_purge_by_one_edge_wins_over_what_the_other_fetches(purge):
 
 
 @running
+async def test_body_that_the_near_cache_has_is_held_and_one_that_was_read_from_a_node_is_its_readers():
+    one, two = edges(Says(body=b"tea", headers=TAGGED), near=True)
+    await one.ask()
+    await one.ask()  # the near cache has what was read
+    (entry,) = one.vault.peek(b"http://h/")
+    assert one.vault.holds(entry) and not two.vault.holds(entry)
+    (far,) = await two.vault.find(b"http://h/")
+    assert not one.vault.holds(far)
+
+
+@running
 async def test_soft_purge_of_a_url_serves_stale_while_it_is_renewed():
     headers = {**TAGGED, "cache-control": "max-age=60, stale-while-revalidate=60"}
     one, two = edges(Says(body=b"old", headers=headers), Says(body=b"new", headers=headers))

@@ -138,13 +138,14 @@ def test_proxy_is_told_what_was_said(tmp_path):
     edge = EdgeSettings(
         origin="https://o:1", shield="http://s", listen="[::1]:0", name="tula", workers=2, maxweight=100, scheme="https",
         origin_host="www.example", max_body=5, max_upload=6, max_head=700, max_clients=8, max_waiters=9, wait=1.5,
-        origin_connections=10, fetch_memory=11, spill_dir=tmp_path, spill=12, connect_timeout=1, first_byte_timeout=2,
-        between_bytes_timeout=3, head_timeout=4, client_timeout=5, keep_alive=6, drain=7, access_log="-", admin=":0")
+        origin_connections=10, fetch_memory=11, max_unsent=13, spill_dir=tmp_path, spill=12, connect_timeout=1,
+        first_byte_timeout=2, between_bytes_timeout=3, head_timeout=4, client_timeout=5, keep_alive=6, drain=7,
+        access_log="-", admin=":0")
     proxy = running.proxy_settings(edge)
     assert (proxy.origin, proxy.shield, proxy.listen, proxy.name) == ("https://o:1", "http://s", "[::1]:0", "tula")
     assert (proxy.workers, proxy.memory, proxy.scheme, proxy.host) == (2, 50, "https", "www.example")
     limits, upstream, exchange = proxy.limits, proxy.upstream, proxy.exchange
-    assert (limits.body, limits.heads.head, limits.connections) == (6, 700, 8)
+    assert (limits.body, limits.heads.head, limits.connections, limits.unsent) == (6, 700, 8, 13)
     assert (limits.head_s, limits.write_s, limits.keep_alive_s, proxy.drain_s) == (4, 5, 6, 7)
     assert (upstream.connections, upstream.connect_s, upstream.first_byte_s, upstream.between_s) == (10, 1, 2, 3)
     assert (exchange["max_body"], exchange["memory"], exchange["spill_dir"], exchange["spill"]) == (5, 11, str(tmp_path), 12)

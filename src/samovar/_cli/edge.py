@@ -18,7 +18,7 @@ _METAVARS = {"origin": "URL", "shield": "URL", "purge_also": "URL", "listen": "H
              "name": "NAME", "reserved": "PATH", "access_log": "FILE", "spill_dir": "FOLDER", "token": "SECRET",
              "set_cookie": "bypass|rfc", "scheme": "http|https", "heuristic_share": "SHARE"}
 _KINDS = {Path: "FILE", int: "NUMBER", float: "TIME"}
-_SIZES = ("maxweight", "max_body", "spill", "max_upload", "max_head", "fetch_memory")
+_SIZES = ("maxweight", "max_body", "spill", "max_upload", "max_head", "fetch_memory", "max_unsent")
 _TIMES = ("disconnected", "heuristic_cap", "hit_for_miss")
 
 

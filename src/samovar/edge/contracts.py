@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
 
-from .rules import Headers, Variants
+from .rules import Entry, Headers, Variants
 from .wish import Wish
 
 Inform: TypeAlias = Callable[[int, Headers], None]  # passes on an informational response (1xx) that an origin sent
@@ -117,6 +117,9 @@ class Vault(Protocol):
         """Put `change(what is there)` in its place, and end the fence; nobody else's change gets lost, and Variants that
         are empty and not marked leave. False, and nothing is stored, when the key, or a tag of what would be stored, was
         purged since the fence."""
+
+    def holds(self, entry: Entry) -> bool:
+        """Whether the body of an entry is in the store's own memory, so that to keep it costs nothing more."""
 
     def stands(self, key: bytes, fence: Any, tags: tuple[str, ...]) -> bool:
         """Whether neither the key nor one of these tags was purged since the fence, as far as this process knows."""

@@ -75,7 +75,7 @@ def proxy_settings(told: EdgeSettings) -> Settings:
         certificate=_text(told.tls_cert), private_key=_text(told.tls_key), policy=told.policy(),
         limits=FrontLimits(
             heads=Limits(head=told.max_head), body=told.max_upload, connections=told.max_clients, head_s=told.head_timeout,
-            write_s=told.client_timeout, keep_alive_s=told.keep_alive),
+            write_s=told.client_timeout, keep_alive_s=told.keep_alive, unsent=told.max_unsent),
         upstream=UpstreamLimits(
             connections=told.origin_connections, connect_s=told.connect_timeout, first_byte_s=told.first_byte_timeout,
             between_s=told.between_bytes_timeout),

@@ -136,7 +136,12 @@ class EdgeSettings:
         "requests wait.",
     )
     fetch_memory: int = _bounds(
-        64_000_000, read.size, "Memory for bodies that are on their way, for each worker.", shown="64MB",
+        64_000_000, read.size, "Memory for bodies that are on their way in, for each worker; as much again for those that "
+        "slow clients read and that are no longer stored.", shown="64MB",
+    )
+    max_unsent: int = _bounds(
+        512_000_000, read.size, "What clients may leave unsent, all together, for each worker; above it those that take "
+        "nothing for 5s are cut off, the longest stuck first.", shown="512MB",
     )
 
     connect_timeout: float = _timeouts(5.0, read.span(positive=True), "For a connection to the origin.", shown="5s")

@@ -157,7 +157,8 @@ class Filling:
         self.readers: set[Reader] = set()
         self.error: Exception | None = None
         self.ended = False
-        self._declared, self._most, self._memory, self._space = declared, most, memory, space
+        self.most = most
+        self._declared, self._memory, self._space = declared, memory, space
         self._chunks: deque[bytes] = deque()
         self._first = 0  # number of the first of these
         self._base = 0  # where in the body it begins
@@ -184,7 +185,7 @@ class Filling:
         """Whether the whole of it still can be kept, with this."""
         if self._declared is not None and self.size + len(chunk) > self._declared:
             raise OriginFailed("the body is longer than it says")
-        if self._file is None and self.size + len(chunk) <= self._most and self._memory.take(len(chunk)):
+        if self._file is None and self.size + len(chunk) <= self.most and self._memory.take(len(chunk)):
             self._taken += len(chunk)
             return True
         if self._file is None:

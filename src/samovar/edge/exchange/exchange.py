@@ -63,13 +63,14 @@ class Exchange(Short):
     name: of this hop, for Via and CDN-Loop; None, in an application's own process: nothing is added, no loop is looked
         for. The same for all workers of one proxy, and no other's.
     budget: an OriginBudget: how much the origin may be asked at once.
-    max_body: the largest body, in bytes, that is gathered in memory to be stored. memory: of all bodies on their way in.
+    max_body: the largest body, in bytes, that is gathered in memory to be stored. memory: of all bodies on their way in; and
+        as much of those on their way out that are in no store (loans.py).
     spill_dir: a folder for larger ones, None for none; spill: bytes that they may take there; one may take half.
     max_waiters: requests that may wait for others' answers; what is beyond is turned away with 503. 0: nobody waits, and
         everybody asks the origin. wait: for how long one waits, after which it is answered with what is stale, or 504.
     head, gap, fill: for how long the fields of an answer, each further part of its body, and the whole of a body to be
         stored may take. patience: for how long a client may take nothing. lag: for how long a slow client may hold up
-        others that read the same body, where it is not kept. Durations.
+        others that read the same body, where it is not kept, or keep memory that others need. Durations.
     max_renewals: revalidations in the background at once; beyond, the next stale hit begins one.
     numbers: counters to share. wall: seconds since 1970, never running back.
 
@@ -127,7 +128,7 @@ class Exchange(Short):
 
         Raises what an origin in this process raised, where nothing could be answered in its place.
         """
-        out = Out(sender, self.policy, self.numbers, self._patience_s)
+        out = Out(sender, self.policy, self.numbers, self._patience_s, self._fetcher.loans)
         try:
             if self._hop is not None and (own := self._hop.refuse(request)) is not None:
                 self.numbers.loops += own.status == 508
@@ -342,7 +343,7 @@ class Exchange(Short):
                 numbers.misses += 1
                 silent = outcome.status in (204, 304)
                 reason = got.reason if outcome.status != 304 else b"Not Modified"
-                await out.filling(outcome.status, reason, outcome.headers, None if silent else got.reader)
+                await out.filling(outcome.status, reason, outcome.headers, None if silent else got.reader, outcome.entry)
             else:
                 concerns = verdict.method in ("GET", "HEAD") and verdict.may_store
                 numbers.misses += concerns

@@ -37,6 +37,7 @@ from ..wish import Withdrawn
 from .body import Budget, Filling, Reader, Space, Spilled
 from .flights import Crowd, Flight
 from .forwarding import Hop
+from .loans import Loans
 from .numbers import Numbers
 
 _log = logging.getLogger("samovar")
@@ -50,7 +51,7 @@ class Limits:
 
     head_s: until the fields of the answer are there. gap_s: between two parts of its body. fill_s: for the whole of a body
     that is to be stored; slower ones are broken off. lag_s: for which one slow reader may hold up the others, where
-    nothing is kept. body: the largest body that is kept in memory. memory: of all bodies on their way in.
+    nothing is kept. body: the largest body that is kept in memory. memory: of all bodies on their way in; and see Loans.
     """
 
     head_s: float
@@ -102,7 +103,7 @@ class Fetcher:
                  wall: Callable[[], float], budget: Gate | None, hop: Hop | None) -> None:
         self.policy, self.vault, self.origin, self.numbers = policy, vault, origin, numbers
         self.limits, self.space, self.wall, self.budget, self.hop = limits, space, wall, budget, hop
-        self.memory = Budget(limits.memory)
+        self.memory, self.loans = Budget(limits.memory), Loans(vault, limits.memory, limits.lag_s)
         self.tasks: set[asyncio.Task[Any]] = set()
         most = vault.most if vault.most is not None else limits.body
         self._in_memory = min(limits.body, most)
@@ -306,7 +307,7 @@ class Fetcher:
             return
         if entry.declared is not None and entry.declared > self._in_memory:
             await self._make_room(verdict.key)
-        filling = Filling(entry.declared, self._in_memory, self.memory, self._spill)
+        filling = Filling(entry.declared, min(self._in_memory, self.loans.largest()), self.memory, self._spill)
         reply, permit, got.reply, got.permit = got.reply, got.permit, None, None
         got.reader = Reader(filling)  # before the first part comes, for what nobody reads may not be kept
         if flight is not None:
@@ -386,7 +387,7 @@ class Fetcher:
                         continue
                     self.numbers.fetched += len(chunk)
                     kept = filling.keeps
-                    if kept and filling.size <= self._in_memory < filling.size + len(chunk) <= self._at_all:
+                    if kept and filling.size <= filling.most < filling.size + len(chunk) <= self._at_all:
                         await self._make_room(key)
                     await filling.put(chunk if type(chunk) is bytes else bytes(chunk))
                     now = stopwatch()

@@ -10,10 +10,11 @@ from typing import Any
 
 from ..._base.clock import deadline
 from ..contracts import OriginFailed, Reply, Sender
-from ..rules import Answer, Fields, Policy, Verdict, answer
+from ..rules import Answer, Entry, Fields, Policy, Verdict, answer
 from ..rules.statusfield import forwarded
 from .body import PIECE, Filling, Reader
 from .forwarding import Own
+from .loans import Loan, Loans
 from .numbers import Numbers
 
 _REASONS = {500: b"Internal Server Error", 502: b"Bad Gateway", 503: b"Service Unavailable", 504: b"Gateway Timeout",
@@ -21,10 +22,12 @@ _REASONS = {500: b"Internal Server Error", 502: b"Bad Gateway", 503: b"Service U
 
 
 class Out:
-    """Sends one answer. numbers: where bytes are counted. patience_s: for a client that takes nothing."""
+    """Sends one answer. numbers: where bytes are counted. patience_s: for a client that takes nothing. loans: where it is
+    noted who reads what from memory."""
 
-    def __init__(self, sender: Sender, policy: Policy, numbers: Numbers, patience_s: float) -> None:
+    def __init__(self, sender: Sender, policy: Policy, numbers: Numbers, patience_s: float, loans: Loans) -> None:
         self._sender, self._policy, self._numbers, self._patience_s = sender, policy, numbers, patience_s
+        self._loans = loans
 
     # ---------------------------------------------------------------- what is stored
 
@@ -33,7 +36,7 @@ class Out:
         told = answer(self._policy, verdict, collapsed=collapsed)
         await self._sender.start(told.status, told.reason, (*told.headers, *once))
         if told.parts:
-            await self._within(self._parts(told, verdict.entry))
+            await self._lent(self._parts(told, verdict.entry), verdict.entry)
         await self._sender.end()
 
     async def _parts(self, told: Answer, entry: Any) -> AsyncIterator[bytes | memoryview]:
@@ -57,15 +60,16 @@ class Out:
         has_body = verdict.method != "HEAD" and told.status == getattr(verdict.entry, "status", None)
         reader = Reader(filling)
         try:
-            await self.filling(told.status, told.reason, told.headers, reader if has_body and told.status != 304 else None)
+            await self.filling(told.status, told.reason, told.headers, reader if has_body and told.status != 304 else None,
+                               verdict.entry)
         finally:
             reader.close()
 
-    async def filling(self, status: int, reason: bytes, headers: Fields, reader: Reader | None) -> None:
-        """A head, and a body while it comes; the caller closes the reader."""
+    async def filling(self, status: int, reason: bytes, headers: Fields, reader: Reader | None, entry: Entry | None) -> None:
+        """A head, and a body while it comes; the caller closes the reader. entry: whose it will be."""
         await self._sender.start(status, reason, headers)
         if reader is not None:
-            await self._within(_read(reader))
+            await self._lent(_read(reader), entry)
         await self._sender.end()
 
     async def passed(self, status: int, reason: bytes, headers: Fields, reply: Reply | None, gap_s: float) -> None:
@@ -80,15 +84,28 @@ class Out:
             await self._within(_within_gaps(reply, gap_s, self._numbers))
         await self._sender.end()
 
-    async def _within(self, parts: AsyncIterator[bytes | memoryview]) -> None:
+    async def _lent(self, parts: AsyncIterator[bytes | memoryview], entry: Entry | None) -> None:
+        """Write these of an entry's body, and note who has it."""
+        if entry is None:
+            await self._within(parts)
+            return
+        loan = self._loans.begin(entry, self._sender)
+        try:
+            await self._within(parts, loan)
+        finally:
+            self._loans.end(loan)
+
+    async def _within(self, parts: AsyncIterator[bytes | memoryview], loan: Loan | None = None) -> None:
         """Write these, each within the client's patience."""
         sender, numbers, started = self._sender, self._numbers, True
         try:
             async with asyncio.timeout(None) as limit:
                 async for part in parts:
-                    for piece in (part,) if len(part) <= PIECE else _pieces(part):
+                    for piece in (part,) if part.__class__ is bytes and len(part) <= PIECE else _pieces(part):
                         limit.reschedule(deadline(self._patience_s))
                         await sender.write(piece)
+                        if loan is not None:
+                            self._loans.took(loan)
                     limit.reschedule(None)
                     numbers.sent += len(part)
             started = False
@@ -126,10 +143,12 @@ class Out:
         await self._sender.end()
 
 
-def _pieces(part: bytes | memoryview) -> Iterator[memoryview]:
-    """What a client can be given time for, one after the other."""
-    whole = memoryview(part)
-    return (whole[at:at + PIECE] for at in range(0, len(part), PIECE))
+def _pieces(part: bytes | memoryview) -> Iterator[bytes | memoryview]:
+    """What a client can be given time for, one after the other. The last two are copies: what a transport still has when
+    the answer has ended must not keep a large body."""
+    whole, last = memoryview(part), len(part) - 2 * PIECE
+    for at in range(0, len(part), PIECE):
+        yield whole[at:at + PIECE] if at < last else bytes(whole[at:at + PIECE])
 
 
 async def _one(body: bytes) -> AsyncIterator[bytes]:

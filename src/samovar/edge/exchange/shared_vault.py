@@ -106,6 +106,11 @@ class ClusterVault:
             _log.warning("an edge could not ask for the right to store: %r", error, exc_info=error)
             return Fence(place, since, False)
 
+    def holds(self, entry: Entry) -> bool:
+        """Whether the near cache's reading has it; what is read from a node is its reader's own."""
+        read = self._read.peek(entry.key)
+        return read is not None and any(one.body is entry.body for one in read[1])
+
     def stands(self, key: bytes, fence: Fence, tags: tuple[str, ...]) -> bool:
         """Whether this process purged nothing of it."""
         return not fence.place.broken and fence.since > self._floor and all(

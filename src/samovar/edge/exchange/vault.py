@@ -21,7 +21,7 @@ from ..._base.clock import stopwatch
 from ..._base.freshness import Freshness
 from ..._base.missing import MISSING
 from ...app import Cache
-from ..rules import Variants
+from ..rules import Entry, Variants
 
 ALL = "\nall"  # a tag that every answer carries; no field value has a line feed
 _NOTHING = Variants()
@@ -139,6 +139,11 @@ class CacheVault:
             if place is None:
                 place = self._places[plain] = Place()
             return Fence(place, stopwatch())
+
+    def holds(self, entry: Entry) -> bool:
+        """Whether the body of an entry is still here. It is not counted as a read."""
+        found = self.cache._entry(entry.key)
+        return found is not None and found[1].__class__ is Variants and any(one.body is entry.body for one in found[1])
 
     def stands(self, key: bytes, fence: Fence, tags: tuple[str, ...]) -> bool:
         """Whether nothing of this was purged since the fence."""

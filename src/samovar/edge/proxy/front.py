@@ -48,8 +48,7 @@ class Front(asyncio.Protocol):
         self.transport: asyncio.Transport = cast(asyncio.Transport, None)
         self._scheme = b"http"
         self._client: bytes | None = None
-        self._admin = False
-        self.keep = True
+        self._admin, self.keep = False, True
         self._quiet = False  # nothing is under way: a whole head that is remembered may be answered at once
         self._touched = False  # since the last look at the clock
         self._buffer = b""
@@ -141,8 +140,7 @@ class Front(asyncio.Protocol):
 
     def shutdown(self) -> None:
         """uvicorn's, at a graceful shutdown: what is under way is finished, and nothing else begins."""
-        self.keep = False
-        self._quiet = False
+        self.keep = self._quiet = False
         if self._sending is None and "write" not in self._held:
             self.transport.close()
 
@@ -164,6 +162,10 @@ class Front(asyncio.Protocol):
         if is_late and self._was_late:
             self._too_late()
         self._was_late = is_late
+
+    def stuck(self, now: float) -> float:
+        """For how many seconds its client has not taken what it must before it is given more."""
+        return now - self._deadline + self._limits.write_s if self._phase == "write" and self._deadline else 0.0
 
     def _too_late(self) -> None:
         self._deadline = 0.0

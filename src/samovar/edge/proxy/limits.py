@@ -50,7 +50,8 @@ class FrontLimits:
     process; over it a connection is answered with 503. head_s: from the first byte of a head to its last, and for the
     first request of a connection. body_s: from the end of a head to the end of its body, and a second more for every
     `body_rate` bytes of it. write_s: until a client that does not read has read on. keep_alive_s: a connection is kept
-    between two requests.
+    between two requests. unsent: bytes of answers that the connections of one process may have waiting to be sent, all
+    together; over it those are cut off whose clients took too little for `lag_s`, the longest stuck first.
     """
 
     heads: Limits = field(default_factory=Limits)
@@ -61,7 +62,10 @@ class FrontLimits:
     body_rate: int = 500
     write_s: float = 30.0
     keep_alive_s: float = 60.0
+    unsent: int = 536_870_912
+    lag_s: float = 5.0
 
     def __post_init__(self) -> None:
-        _check(self, {"body": 0, "connections": 1, "body_rate": 1}, ("head_s", "body_s", "write_s", "keep_alive_s"))
+        _check(self, {"body": 0, "connections": 1, "body_rate": 1, "unsent": 0},
+               ("head_s", "body_s", "write_s", "keep_alive_s", "lag_s"))
         _check(self.heads, {"head": 64, "target": 1, "fields": 1}, ())

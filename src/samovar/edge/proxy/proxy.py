@@ -78,6 +78,7 @@ class Edge:
         self._upstreams: list[Upstream] = []
         self._joined: Joined | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._looked = 0.0
 
     # ------------------------------------------------------------------ its life
 
@@ -160,8 +161,11 @@ class Edge:
         try:
             for connection in tuple(connections):
                 connection.look(now)
+            if now - self._looked < 4 * period(self.limits):  # else nobody could take anything: this process was held up
+                relieve(connections, self.limits, now)
             if self.log is not None:
                 self.log.flush()
+            self._looked = now
         finally:  # whatever is wrong with one: nobody else's time may stand still for it
             if connections or self.log is not None:
                 self._timer = asyncio.get_running_loop().call_later(period(self.limits), self._look, connections)
@@ -204,6 +208,17 @@ class Edge:
     async def look_around(self, most: int) -> list[dict[str, Any]]:
         """What every worker that answers says of itself."""
         return [self.look(most)] if self._joined is None else await self._joined.look(most)
+
+
+def relieve(connections: Iterable[Front], limits: FrontLimits, now: float) -> None:
+    """Cut off clients that take nothing, where all together leave more unsent than they may."""
+    stuck = [(stuck_s, connection.transport) for connection in connections if (stuck_s := connection.stuck(now)) > 0]
+    excess = sum(transport.get_write_buffer_size() for _, transport in stuck) - limits.unsent
+    for stuck_s, transport in sorted(stuck, key=lambda one: -one[0]) if excess > 0 else ():
+        if excess <= 0 or stuck_s < limits.lag_s:
+            return
+        excess -= transport.get_write_buffer_size()
+        transport.abort()
 
 
 def period(limits: FrontLimits) -> float:
