@@ -74,7 +74,7 @@ def origin():
 
 
 @contextlib.contextmanager
-def served(tmp_path, port, **words):
+def served(tmp_path, port, ready=None, **words):
     """A proxy in a process of its own: (its process, its port)."""
     script = tmp_path / "proxy.py"
     script.write_text(CHILD)
@@ -84,7 +84,7 @@ def served(tmp_path, port, **words):
                                env={**os.environ, "PYTHONPATH": path})
     try:
         port = int(process.stdout.readline())
-        until(lambda: can_connect(port))
+        until(lambda: (ready or can_connect)(port))
         yield process, port
     finally:
         process.terminate()

@@ -11,8 +11,12 @@ workers are uvicorn's: they share the listening sockets, and one that dies is re
 """
 
 import asyncio
+import contextlib
+import functools
 import logging
+import os
 import shutil
+import signal
 import socket
 import ssl
 import sys
@@ -28,6 +32,7 @@ from ..exchange.exchange import Exchange
 from ..exchange.vault import CacheVault
 from ..exchange.wall import Wall
 from .access import AccessLog
+from .certificates import Certificates
 from .front import Front
 from .joined import Joined
 from .known import Knowing
@@ -75,6 +80,7 @@ class Edge:
         self.exchange: Any = None
         self.knowing: Any = None
         self.log: AccessLog | None = None
+        self.config: Any = None  # of the server that serves it
         self._upstreams: list[Upstream] = []
         self._joined: Joined | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -93,6 +99,15 @@ class Edge:
         if self._directory is not None:
             self._joined = Joined(self._directory, self.exchange.purge, settings.purge_s, self.look)
             await self._joined.start()
+        self._take_hangups()
+
+    def _take_hangups(self) -> None:
+        """Let SIGHUP read the certificate again."""
+        settings, context = self.settings, getattr(self.config, "ssl", None)
+        if context is not None and settings.certificate is not None and settings.private_key is not None:
+            certificates = Certificates(context, settings.certificate, settings.private_key)
+            with contextlib.suppress(NotImplementedError, AttributeError, ValueError, RuntimeError):  # Windows, or a thread
+                asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, certificates.reload)
 
     async def stop(self) -> None:
         """Let go of it. Connections to the origin end."""
@@ -276,16 +291,26 @@ def configured(edge: Edge) -> Any:
     """The uvicorn.Config that serves an Edge."""
     settings, limits = edge.settings, edge.limits
     uvicorn = needed("uvicorn", "edge", "samovar.edge.proxy.proxy")
-    return uvicorn.Config(
+    edge.config = uvicorn.Config(
         edge, http=Front, loop="uvloop" if wanted("uvloop") is not None else "asyncio", ws="none", lifespan="on",
         interface="asgi3", log_config=None, access_log=False, proxy_headers=False, server_header=False, date_header=False,
         workers=settings.workers, backlog=_BACKLOG, timeout_keep_alive=limits.keep_alive_s,
         timeout_graceful_shutdown=settings.drain_s, ssl_certfile=settings.certificate, ssl_keyfile=settings.private_key)
+    return edge.config
+
+
+def pass_on_hangup(workers: Any) -> None:
+    """Let every worker read the certificate again, where uvicorn would replace them all, and what they have stored."""
+    for worker in workers.processes:
+        if worker.pid is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(worker.pid, signal.SIGHUP)
 
 
 def serve(settings: Settings, ready: Callable[[tuple[Any, ...]], None] | None = None, *,
           kind: Callable[..., Edge] = Edge) -> None:
-    """Run the proxy until SIGTERM or SIGINT, then let what is under way end, for `drain_s` at most.
+    """Run the proxy until SIGTERM or SIGINT, then let what is under way end, for `drain_s` at most. With TLS, SIGHUP reads
+    the certificate again.
 
     ready: called with the address that is listened on, before anybody is answered. kind: makes the Edge; with several
     workers it is sent to them. Raises OSError when an address is taken or a file is not what it should be, RuntimeError
@@ -308,6 +333,8 @@ def serve(settings: Settings, ready: Callable[[tuple[Any, ...]], None] | None = 
             ready(sockets[0].getsockname())
         if many:
             workers = needed("uvicorn.supervisors", "edge", "samovar.edge.proxy.proxy").Multiprocess(config, sockets=sockets)
+            if settings.certificate is not None:
+                workers.handle_hup = functools.partial(pass_on_hangup, workers)
             workers.run()
             if any(getattr(worker, "exitcode", None) == _NOT_STARTED for worker in workers.processes):
                 raise RuntimeError("a worker of the proxy does not start: the log says why")
