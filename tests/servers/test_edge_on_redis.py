@@ -49,7 +49,8 @@ async def edges(server, app, near):
 
 
 @pytest.mark.parametrize("near", [False, True], ids=["alone", "near"])
-@pytest.mark.parametrize("purge", [{"urls": "http://h/"}, {"tags": "news"}, {"urls": "http://h/", "soft": True}])
+@pytest.mark.parametrize("purge", [{"urls": "http://h/"}, {"tags": "news"}, {"urls": "http://h/", "soft": True},
+                                   {"tags": "news", "soft": True}])
 def test_purge_by_one_edge_reaches_the_others(redis_server, near, purge):  # noqa: F811
     async def test():
         app = App()

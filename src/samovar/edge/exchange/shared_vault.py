@@ -1,9 +1,13 @@
 """Where answers lie for many processes and machines: the Variants of each key, as plain data in an `AsyncCluster`.
 
-    [1, mark, [[the words of Entry.dump, body], ...]]
+    [2, mark, [[the words of Entry.dump, body], ...]]
 
 A change holds the key's cell from the fence on (cluster/held.py): a purge in any process takes the cell away, and what
 was fetched meanwhile is not stored. Of several who fetch one key at once, in one process or many, one stores.
+
+Each tag is two of the cluster's, itself and a soft one. A soft purge invalidates the latter, so that every near cache drops
+what carries it; what lies in the shared tier is then found by `hold_softly`, and put back as stale since the purge, whose
+moment lies under a key of its own.
 
 The one rule: nothing in here raises for what a store holds or does. What cannot be read is not there.
 """
@@ -21,12 +25,15 @@ from ..._base.freshness import Freshness
 from ..._base.missing import MISSING
 from ...app import Cache
 from ...cluster.cluster_async import AsyncCluster
-from ...cluster.held import Held, fill, hold, release
+from ...cluster.held import Held, Softly, fill, hold, hold_softly, release
+from ...cluster.tags import LONGEST_TAG
 from ..rules import Entry, Variants
 from .vault import Place, kin_of, tags_of, until, weigh
 
 _log = logging.getLogger("samovar")
-_FORM = 1
+_FORM = 2
+_SOFT = "\r"  # before a tag: no field value has one
+_MOMENTS_S = 30 * 86_400.0  # for which it is known when a tag was purged softly; later it counts as purged when it is seen
 _BREAKS = re.compile(rb"[\r\n\0]")
 _NOTHING = Variants()
 _MOST = 4 << 20  # bytes of one body
@@ -89,7 +96,37 @@ class ClusterVault:
         except Exception as error:  # a codec, say; a node's fault does not raise
             _log.warning("an edge could not read: %r", error, exc_info=error)
             return None
-        return None if plain is None else loaded(plain)
+        return await self._find_softly(key) if plain is None else loaded(plain)
+
+    async def _find_softly(self, key: bytes) -> Variants | None:
+        """What a soft purge of tags left here: put back as stale, for everybody, where nobody else is at it."""
+        try:
+            softly = await hold_softly(self.cluster, key, _is_soft)
+            if softly is None:
+                return None
+            held = softly.held
+            try:
+                moments = await self.cluster.get_many([_moment(tag) for tag in softly.moved])
+                soft = self._softened(softly, moments)
+                if soft is not None and held is not None:
+                    filling, held = held, None
+                    await self._fill(key, filling, soft)
+                return soft
+            finally:
+                if held is not None:
+                    await release(self.cluster, held)
+        except Exception as error:
+            _log.warning("an edge could not read what was purged softly: %r", error, exc_info=error)
+            return None
+
+    def _softened(self, softly: Softly, moments: dict[bytes, Any]) -> Variants | None:
+        """Those that carry a tag that was purged, stale since the first of these purges; None where that is of no use."""
+        variants, now, out = loaded(softly.value), self._wall(), Variants()
+        for entry in () if variants is None else variants:
+            purged = [moments.get(_moment(tag)) for tag in softly.moved if tag[1:] in entry.tags]
+            since = [at if isinstance(at, float) and entry.received <= at <= now else now for at in purged]
+            out = out.stored(entry.softened(min(since)) if since else entry, len(variants or ()))
+        return out if until(out, now) > 0 else None
 
     # ---------------------------------------------------------------- changing
 
@@ -157,7 +194,8 @@ class ClusterVault:
             await release(self.cluster, held)
             await self.cluster.delete(key)
             return True
-        return await fill(self.cluster, held, dumped(variants), fresh=Freshness(ttl=left), tags=tags_of(variants, key))
+        names = tags_of(variants, key)
+        return await fill(self.cluster, held, dumped(variants), fresh=Freshness(ttl=left), tags=(*names, *_softs(names)))
 
     # ---------------------------------------------------------------- taking out
 
@@ -180,7 +218,8 @@ class ClusterVault:
 
     async def purge(self, *, urls: Iterable[bytes] = (), tags: Iterable[str] = (), everything: bool = False,
                     soft: bool = False) -> int:
-        """Take out; how many keys, of URLs. Softly only what URLs name: what tags name, and everything, goes at once.
+        """Take out, or make stale; how many keys, of URLs. Everything goes at once, also softly, and so do the variants of
+        URLs where keys have request fields in them.
 
         everything: the whole namespace of the cluster.
         """
@@ -195,7 +234,10 @@ class ClusterVault:
             return 0
         if names:
             self._note(names)
-            await self.cluster.invalidate_tags(*names)
+            softs = _softs(names) if soft else ()
+            if softs:
+                await self.cluster.set_many({_moment(tag): self._wall() for tag in softs}, ttl=_MOMENTS_S)
+            await self.cluster.invalidate_tags(*softs, *(tag for tag in names if _SOFT + tag not in softs))
             self._note(names)
         softened = [key for key in keys if soft and await self._soften(key)]
         return len(softened) + await self._forget([key for key in keys if key not in softened])
@@ -221,6 +263,20 @@ class ClusterVault:
             self.release(fence)
             return False
         return await self.change(key, fence, lambda variants: variants.softened(self._wall()))
+
+
+def _softs(tags: Iterable[str]) -> tuple[str, ...]:
+    """The soft ones of these; those that would be too long, or are ours, have none."""
+    return tuple(_SOFT + tag for tag in tags if tag[:1] != "\n" and len(tag.encode()) < LONGEST_TAG)
+
+
+def _is_soft(tag: str) -> bool:
+    return tag[:1] == _SOFT
+
+
+def _moment(tag: str) -> bytes:
+    """The key under which it lies when a soft tag was purged."""
+    return tag.encode()
 
 
 def dumped(variants: Variants) -> list[Any]:
