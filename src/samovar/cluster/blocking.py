@@ -20,6 +20,7 @@ from typing import Any
 
 from .._base.clock import stopwatch
 from ..app.background import Threads
+from .node import Fault
 
 NOT_YET: Any = type("NotYet", (), {"__repr__": lambda self: "NOT_YET"})()
 _CHUNK = 1 << 16
@@ -28,6 +29,28 @@ _AT_ONCE = 1 << 15  # a request of no more bytes goes out whole before its answe
 _KERNEL_WAITS = sys.platform == "linux" and sys.maxsize > 1 << 32  # a time limit in the socket saves a call each time
 _LATER = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 _OPENERS = Threads(16, name="samovar-opens", idle_s=1.0)
+
+
+def fault_of(error: BaseException, where: object) -> Fault:
+    """The Fault that an exception of a socket stands for."""
+    if isinstance(error, TimeoutError):
+        return Fault("timeout", f"{where} did not answer in time")
+    if isinstance(error, ConnectionResetError | BrokenPipeError | ConnectionAbortedError | EOFError | ssl.SSLEOFError):
+        return Fault("reset", f"{where} closed the connection")
+    if isinstance(error, ssl.SSLError):
+        return Fault("auth", f"{where}: TLS failed: {error.reason or type(error).__name__}")
+    if isinstance(error, ValueError):
+        return Fault("protocol", f"{where} answered what is no reply: {error}")
+    return Fault("refused", f"{where} cannot be reached: {getattr(error, 'strerror', None) or type(error).__name__}")
+
+
+FAULTS = (OSError, EOFError, ValueError)  # TimeoutError and ssl.SSLError are OSErrors
+
+
+class Repeated(list[Any]):
+    """Replies to what was asked for once more: the engine may have done it twice."""
+
+    __slots__ = ()
 
 
 def taker(reader: Any) -> Callable[[list[Any], int], None]:
@@ -48,21 +71,27 @@ class Wire:
                  "born", "reader", "socket", "used")
 
     def __init__(self, connected: socket.socket, reader: Any, born: int, timeout_s: float) -> None:
-        self.socket, self.reader, self.born, self._timeout_s, self.used = connected, reader, born, timeout_s, 0.0
+        self.socket, self.reader, self.born, self.used = connected, reader, born, 0.0
         self._take = taker(reader)
         self._in_kernel = self._waits = _KERNEL_WAITS and not isinstance(connected, ssl.SSLSocket)
+        self._replies: list[Any] = []
+        self.limit(timeout_s)
+
+    def limit(self, timeout_s: float) -> None:
+        """From now on nothing takes longer, as long as nothing moves."""
+        self._timeout_s = timeout_s
         if self._in_kernel:
             limit = struct.pack("ll", int(timeout_s), int(timeout_s % 1 * 1_000_000) or 1)
-            connected.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
-            connected.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
-            connected.settimeout(None)
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
+        self._calm()
 
     def exchange(self, payload: bytes, count: int) -> list[Any]:
         """Send a request and wait for its `count` replies, one or more."""
         if len(payload) > _AT_ONCE:
             self.begin(payload, count)
             return self.finish()
-        replies: list[Any] = []
+        self._replies = replies = list[Any]()
         try:
             self.socket.sendall(payload)
             while len(replies) < count:
@@ -83,6 +112,11 @@ class Wire:
     def _end(self) -> None:
         if self.reader.gets() is not NOT_YET:
             raise ValueError("a reply that nobody asked for")
+
+    @property
+    def is_unheard(self) -> bool:
+        """Whether nothing has come of the answer to what was sent last."""
+        return not self._replies and not self.reader.is_amid
 
     # ---------------------------------------------------------------- in two halves
 
@@ -176,7 +210,11 @@ class Wire:
         """Whether nothing came while nothing was asked: an end, or what nobody asked for."""
         if isinstance(self.socket, ssl.SSLSocket):
             return False  # it may talk about itself: open another
-        return not select.select([self.socket], [], [], 0)[0] if self.socket.fileno() < 1024 else False
+        if hasattr(select, "poll"):
+            poll = select.poll()
+            poll.register(self.socket, select.POLLIN)
+            return not poll.poll(0)
+        return not select.select([self.socket], [], [], 0)[0]
 
 
 class Aside:

@@ -2,12 +2,16 @@
 
     key            the value, with client flag 1; or, with flag 0 and nothing in it, a lease: what `mg N` leaves on a miss
     key|fence      who changes the original: 24 bytes for each owner, its name and until when, in ms of the wall clock
-    key|<cas>      the value with this CAS number is being renewed
+    key|<cas>      the value with this CAS number is being renewed: a name of who does
     samovar|run    see `epoch`
 
 A fence has a key of its own, so that a delete, which is one command, leaves it standing. Whoever begins a write first
 places the fence, then deletes the key. Whoever leases or stores does so first, then looks for the fence, and takes back
 what it did. In whatever order these four meet, a fenced key holds nothing that anybody fills.
+
+A request that a connection broke under may be sent twice (cluster/sockets.py). Most bear it as they are: a counter may move
+by two steps, a note stand there twice, `delete` count too little. Where the second time cannot tell its own deed from
+somebody else's, `lease_many`, `fill_many` and `claim` find out.
 
 The one rule: all who read these keys speak meta: to a plain `get`, a lease looks like an empty value.
 """
@@ -18,6 +22,7 @@ from typing import Any
 
 from .._base.freshness import Duration, seconds
 from . import wire
+from .blocking import Repeated
 from .items import (
     count_by,
     fault_in,
@@ -41,6 +46,7 @@ from .node import (
     LOST,
     MISS,
     OK,
+    OWNER,
     TOOBIG,
     UNAVAILABLE,
     YOURS,
@@ -113,9 +119,9 @@ class MemcachedNode(Node):
         await self._line.aclose()
 
     def _ask(self, commands: Sequence[bytes]) -> Generator[Any, Any, Any]:
-        """The replies to commands that have one each, or a Fault."""
+        """The replies to commands that have one each, or a Fault; Repeated where some may have been done twice."""
         replies: Any = []
-        at = 0
+        at, is_repeated = 0, False
         while at < len(commands):
             part = commands[at:at + _AT_ONCE]
             if self._is_tls:
@@ -125,7 +131,8 @@ class MemcachedNode(Node):
             if type(told) is Fault:
                 return told
             replies += told
-        return replies
+            is_repeated = is_repeated or type(told) is Repeated
+        return Repeated(replies) if is_repeated else replies
 
     def _all(self, commands: Sequence[bytes]) -> Generator[Any, Any, Any]:
         """The same, where one refusal is the failure of all."""
@@ -145,6 +152,8 @@ class MemcachedNode(Node):
         flags = f"c f v N{whole_s(ms) + 1}"  # a second that began may end at once
         commands = [command for key in keys for command in (wire.ask(key, flags), wire.ask(f"{key}|fence", "v"))]
         replies = yield from self._all(commands)
+        if type(replies) is Repeated:
+            replies = yield from self._leased_anew(keys, flags, replies)
         if type(replies) is Fault:
             return UNAVAILABLE, replies
         now_ms = wall_ms()
@@ -164,6 +173,18 @@ class MemcachedNode(Node):
         yield from self._ask(back)  # what this cannot take back ends by itself
         return OK, answers
 
+    def _leased_anew(self, keys: Sequence[str], flags: str, replies: list[wire.Reply]) -> Generator[Any, Any, Any]:
+        """The replies to leases that may have been asked for twice. Where one lies, it may be what the first time left: it is
+        taken away, and asked for anew. At worst that costs a load."""
+        doubtful = [at for at, reply in enumerate(replies[::2]) if b"W" not in reply[1] and found_in(reply).kind is LEASED]
+        again = yield from self._all([command for at in doubtful for command in (
+            wire.remove(keys[at], f"C{wire.flag(replies[2 * at][1], b'c')}"), wire.ask(keys[at], flags))])
+        if type(again) is Fault:
+            return again
+        for at, reply in zip(doubtful, again[1::2], strict=True):
+            replies[2 * at] = reply
+        return replies
+
     def fill_many(self, items: Sequence[tuple[str, Token, bytes, int]]) -> Steps[Answer]:
         for key, _, body, ttl_ms in items:
             check_key(key)
@@ -181,6 +202,14 @@ class MemcachedNode(Node):
             return UNAVAILABLE, replies
         for at, reply in zip(places, replies, strict=True):
             answers[at] = (TOOBIG, None) if len(items[at][2]) > self._most and reply[0] == b"HD" else stored_by(reply, LOST)
+        if type(replies) is Repeated:  # what seems to be lost may be what the first time stored
+            lost = [at for at in places if answers[at][0] is LOST]
+            there = yield from self._ask([wire.ask(items[at][0], "f v") for at in lost])
+            if type(there) is Fault:
+                return UNAVAILABLE, there
+            for at, reply in zip(lost, there, strict=True):
+                if reply[2] == items[at][2] and wire.flag(reply[1], b"f") == 1:
+                    answers[at] = OK, None
         return OK, answers
 
     def claim(self, key: str, token: Token, ms: int) -> Steps[Answer]:
@@ -188,11 +217,16 @@ class MemcachedNode(Node):
         check_ms(ms, "ms")
         if not is_token(token):
             return LOST, None
-        claims = f"{key}|{token[0]}"
-        replies = yield from self._all([wire.store(claims, b"", f"ME T{whole_s(ms) + 1}"), wire.ask(key, "c f s")])
+        claims, name = f"{key}|{token[0]}", os.urandom(OWNER)
+        replies = yield from self._all([wire.store(claims, name, f"ME T{whole_s(ms) + 1}"), wire.ask(key, "c f s")])
         if type(replies) is Fault:
             return UNAVAILABLE, replies
         (won, _, _), (there, flags, _) = replies
+        if type(replies) is Repeated and won == b"NS":
+            whose = yield from self._all([wire.ask(claims, "v")])
+            if type(whose) is Fault:
+                return UNAVAILABLE, whose
+            won = b"HD" if whose[0][2] == name else won
         if there != b"HD" or wire.flag(flags, b"c") != token[0] or is_lease(flags):
             if won == b"HD":
                 yield from self._ask([wire.remove(claims)])

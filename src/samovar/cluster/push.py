@@ -15,9 +15,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from .blocking import NOT_YET
+from .blocking import FAULTS, NOT_YET, fault_of
 from .node import Fault
-from .sockets import _FAULTS, Line, fault_of
+from .sockets import Line
 
 
 class Message(NamedTuple):
@@ -84,12 +84,12 @@ class ThinSubscription(Subscription):
 
     def open(self) -> Fault | None:
         self.close()
-        wire = self._line.open()
+        wire = self._line.open(self._line.timeout_s)
         if type(wire) is Fault:
             return wire
         try:
             confirmed = wire.exchange(self._payload, len(self._channels))
-        except _FAULTS as error:
+        except FAULTS as error:
             wire.socket.close()
             return fault_of(error, self._line.address)
         fault = _unconfirmed(confirmed)
@@ -110,7 +110,7 @@ class ThinSubscription(Subscription):
                 except TimeoutError:
                     return None
             return _message(reply)
-        except _FAULTS as error:
+        except FAULTS as error:
             self.close()
             return fault_of(error, self._line.address)
 
@@ -135,7 +135,7 @@ class ThinSubscription(Subscription):
                 self._streams[1].write(payload + self._payload)
                 told = [await self._next() for _ in range(count + len(self._channels))]
             fault = (dialect.welcome(told[:count]) if count else None) or _unconfirmed(told[count:])
-        except _FAULTS as error:
+        except FAULTS as error:
             fault = fault_of(error, where)
         if fault is not None:
             await self.aclose()
@@ -159,7 +159,7 @@ class ThinSubscription(Subscription):
             return _message(reply)
         except TimeoutError:
             return None
-        except _FAULTS as error:
+        except FAULTS as error:
             await self.aclose()
             return fault_of(error, self._line.address)
 

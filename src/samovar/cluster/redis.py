@@ -3,6 +3,10 @@
 A URL is spoken to over thin connections of our own; a client of redis-py's is used as it is, which brings Redis Cluster,
 Sentinel and its other connections. In Redis Cluster, commands of several keys become one command for each.
 
+A request that a connection broke under may be sent twice (cluster/sockets.py), which each of these bears: what is placed
+has an id of its own, by which the engine, or the verb, knows it again. A counter may move by two steps, a note stand there
+twice, and `delete` count too little.
+
 The one rule: what is not there, and what is not ours, is a miss and no fault. A stranger who writes under our keys costs
 loads and nothing else.
 """
@@ -193,7 +197,7 @@ class RedisNode(Node):
                 scripts.LEASE, [(1, key, lease, ms) for key, lease in zip(keys, leases, strict=True)])
         if type(replies) is Fault:
             return UNAVAILABLE, replies
-        return OK, [(YOURS, lease) if reply is None else leased_in(reply)
+        return OK, [(YOURS, lease) if reply is None or reply == lease else leased_in(reply)  # its own: it was sent twice
                     for lease, reply in zip(leases, replies, strict=True)]
 
     def fill_many(self, items: Sequence[tuple[str, Token, bytes, int]]) -> Steps[Answer]:

@@ -49,10 +49,10 @@ class Refused(str):
 class Reader:
     """hiredis's, which never holds a body that is larger than anything of ours: it is cut on the way."""
 
-    __slots__ = ("_bulks", "_feed", "gets")
+    __slots__ = ("_bulks", "_feed", "_has_data", "gets")
 
     def __init__(self, reader: Any, most: int) -> None:
-        self._bulks, self._feed, self.gets = Bulks(most, KEPT), reader.feed, reader.gets
+        self._bulks, self._feed, self.gets, self._has_data = Bulks(most, KEPT), reader.feed, reader.gets, reader.has_data
 
     def feed(self, chunk: bytes) -> None:
         """Take in what came."""
@@ -62,6 +62,11 @@ class Reader:
     def is_cutting(self) -> bool:
         """Whether more is to come of what was cut, and nobody waits for it."""
         return self._bulks.is_cutting
+
+    @property
+    def is_amid(self) -> bool:
+        """Whether a part of a reply is here."""
+        return self._has_data() or self._bulks.is_cutting
 
 
 class Resp:
@@ -134,7 +139,8 @@ class ThinLine:
 
 class ClientLine:
     """Commands over a client of redis-py's, blocking, asyncio, or one of each. They are the caller's: they are not closed
-    here, and their timeouts and retries are theirs."""
+    here, and their timeouts and retries are theirs. But what a connection breaks under is asked once more, as over our own
+    (cluster/sockets.py); a Redis Cluster's client does so by itself."""
 
     def __init__(self, client: Any, aclient: Any) -> None:
         self._client, self._aclient = client, aclient
@@ -155,11 +161,18 @@ class ClientLine:
 
     def perform(self, commands: Sequence[Command]) -> Any:
         replies = RESTARTED if self._runs.is_other else self._perform(commands)
+        if self._is_worth_another(replies):
+            replies = self._perform(commands)
         return RESTARTED if self._runs.is_other else replies
 
     async def aperform(self, commands: Sequence[Command]) -> Any:
         replies = RESTARTED if self._runs.is_other else await self._aperform(commands)
+        if self._is_worth_another(replies):
+            replies = await self._aperform(commands)
         return RESTARTED if self._runs.is_other else replies
+
+    def _is_worth_another(self, replies: Any) -> bool:
+        return type(replies) is Fault and replies.reason == "reset" and not self.is_many
 
     def _perform(self, commands: Sequence[Command]) -> Any:
         if self._client is None:
@@ -217,7 +230,8 @@ class ClientLine:
         if isinstance(error, known.TimeoutError | TimeoutError):
             return Fault("timeout", "the engine did not answer in time")
         if isinstance(error, known.ConnectionError | known.RedisClusterException | OSError):
-            is_reset = isinstance(error, ConnectionResetError) or "closed" in str(error) or "reset" in str(error)
+            is_reset = isinstance(error, ConnectionResetError) or any(
+                word in str(error) for word in ("closed", "reset", "Broken pipe"))
             return Fault("reset" if is_reset else "refused", f"the client says {type(error).__name__}")
         return Fault("protocol", f"the client says {type(error).__name__}")
 

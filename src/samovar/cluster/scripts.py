@@ -5,6 +5,9 @@
     17..24    V: until when somebody renews it, ms of the engine's clock, big-endian; 0: nobody
     25..      V: the body                        T: from 17 on, 24 bytes for each owner: name 16, until when 8
 
+Each may be run twice with the same words, and answers the second time as it did the first; but DELETE and RELEASE say that
+nothing is there any more, and COUNT counts again.
+
 What others wrote under a key, a list or a cell that promises to be leased for a thousand years, must not stop anybody for
 longer than LONGEST_HOLD_MS: it is overwritten, or counts for nothing.
 """
@@ -71,7 +74,7 @@ return found
 # token, cell, ms -> whether it was stored
 FILL = _script("""
 local found = redis.pcall('GETRANGE', KEYS[1], 0, 16)
-if found ~= ARGV[1] then return 0 end
+if found ~= ARGV[1] and found ~= string.sub(ARGV[2], 1, 17) then return 0 end
 redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
 return 1
 """)
@@ -88,6 +91,7 @@ CLAIM = _script(_WORDS, """
 local cell = head(KEYS[1], 24)
 local kind = string.sub(cell, 1, 1)
 if kind == '' or kind == 'L' or kind == 'T' then return 0 end
+if string.sub(cell, 1, 17) == ARGV[2] then return 1 end
 local from = now()
 if #cell == 25 and left(struct.unpack('>I8', cell, 18), from) > 0 then return 2 end
 if string.sub(cell, 1, 17) ~= ARGV[1] then return 0 end

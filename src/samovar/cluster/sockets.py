@@ -4,8 +4,12 @@ What is said over them is the dialect's: `Dialect.reader()` makes a parser with 
 NOT_YET when no whole reply is there; `Dialect.greeting()` is what a new connection says first. Faults are returned, never
 raised, and a connection that had one is not used again.
 
-In asyncio all tasks of a loop share one connection: requests are written as they come and replies belong to them in
-order, so a cancelled task leaves its reply to be dropped, and the connection sound.
+In asyncio all tasks of a loop share one connection (cluster/stream.py), so a cancelled task leaves its reply to be dropped,
+and the connection sound.
+
+A connection that was used before may end at any time, by an engine or a load balancer that closes idle ones: a request
+that it said nothing to is sent once more, over a new one, within the same time. That is Repeated, and safe: what nodes ask
+for may be done twice (cluster/redis.py, cluster/memcached.py). Only when that fails too is it the engine's fault.
 
 The one rule: a connection belongs to the process, and in asyncio to the loop, that opened it. The child of a fork starts
 without any.
@@ -23,8 +27,9 @@ from itertools import accumulate, pairwise
 from typing import Any, NamedTuple, Protocol
 
 from .._base.clock import stopwatch
-from .blocking import NOT_YET, Aside, Wire, taker
+from .blocking import FAULTS, Aside, Repeated, Wire, fault_of
 from .node import Fault
+from .stream import Stream, Unheard
 
 MOST_IDLE = 32  # blocking connections that are kept for later
 _LOOK_AFTER_S = 1.0  # a connection that lay idle for so long is looked at before it is used
@@ -35,7 +40,8 @@ class Dialect(Protocol):
 
     def reader(self) -> Any:
         """A parser for one connection. Its `gets` raises ValueError for what is no reply; `is_cutting` says that more is to
-        come of one that is too large and was answered already: the connection is not worth keeping. It may have
+        come of one that is too large and was answered already: the connection is not worth keeping; `is_amid` that a part
+        of one is here. It may have
         `drain(replies, count)`, which appends to the replies what is there, until they are so many: where `gets` is
         written in Python."""
 
@@ -57,21 +63,6 @@ class Address(NamedTuple):
     def __str__(self) -> str:
         return self.path or f"{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"
 
-
-def fault_of(error: BaseException, where: object) -> Fault:
-    """The Fault that an exception of a socket stands for."""
-    if isinstance(error, TimeoutError):
-        return Fault("timeout", f"{where} did not answer in time")
-    if isinstance(error, ConnectionResetError | BrokenPipeError | ConnectionAbortedError | EOFError | ssl.SSLEOFError):
-        return Fault("reset", f"{where} closed the connection")
-    if isinstance(error, ssl.SSLError):
-        return Fault("auth", f"{where}: TLS failed: {error.reason or type(error).__name__}")
-    if isinstance(error, ValueError):
-        return Fault("protocol", f"{where} answered what is no reply: {error}")
-    return Fault("refused", f"{where} cannot be reached: {getattr(error, 'strerror', None) or type(error).__name__}")
-
-
-_FAULTS = (OSError, EOFError, ValueError)  # TimeoutError and ssl.SSLError are OSErrors
 
 _lines: "weakref.WeakSet[Line]" = weakref.WeakSet()
 _left_behind: list[Any] = []  # in the child of a fork: closing these would disturb the parent's loops
@@ -103,39 +94,42 @@ class Line:
         self.is_closed = False
         self._idle: deque[Wire] = deque()
         self._born = 0  # which generation of blocking connections is trusted
-        self._streams: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Stream] = weakref.WeakKeyDictionary()
+        self._streams: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Stream] = weakref.WeakKeyDictionary()
         _lines.add(self)
 
     # ---------------------------------------------------------------- blocking
 
     def exchange(self, payload: bytes, count: int) -> Any:
         """Send a request and return its `count` replies, or a Fault."""
-        wire: Any = self._at_hand() or self.open()
+        wire: Any = self._at_hand() or self.open(self.timeout_s)
         if type(wire) is Fault:
             return wire
         try:
             replies = wire.exchange(payload, count)
         except BaseException as error:
-            return self._broken(wire, error)
+            return self._broken(wire, error, payload, count)
         self._keep(wire)
         return replies
 
     def begin(self, payload: bytes, counts: Sequence[int]) -> "Underway | Aside | None":
         """Send several requests in one, that have so many replies each, and do not wait. Where a connection must be opened
         first a thread does it all; None where none is free."""
-        wire = self._at_hand()
+        after_s = 0.0 if self.address.tls is None else _LOOK_AFTER_S  # over TLS a look costs the connection
+        wire = self._at_hand(after_s)  # one that ended is found out now: once others were waited for it is late
         if wire is not None:
             return Underway(self, wire, payload, counts)
         return Aside.start(lambda: _parted(self.exchange(payload, sum(counts)), counts))
 
-    def _at_hand(self) -> Wire | None:
-        """An idle connection that can be used."""
+    def _at_hand(self, after_s: float = _LOOK_AFTER_S) -> Wire | None:
+        """An idle connection that can be used; looked at, if it lay idle for `after_s`."""
         while True:
             try:
                 wire = self._idle.pop()
             except IndexError:
                 return None
-            if stopwatch() - wire.used < _LOOK_AFTER_S or wire.is_quiet():
+            now = stopwatch()
+            if now - wire.used < after_s or wire.is_quiet():
+                wire.used = now
                 return wire
             wire.socket.close()
 
@@ -147,27 +141,42 @@ class Line:
         else:
             wire.socket.close()
 
-    def _broken(self, wire: Wire, error: BaseException) -> Fault:
-        """It did not. Raises what is no fault: interrupted, what is under way on it is anybody's guess."""
+    def _broken(self, wire: Wire, error: BaseException, payload: bytes, count: int) -> Any:
+        """It did not: the Fault, or the replies of a second try. Raises what is no fault: interrupted, what is under way on
+        it is anybody's guess."""
         wire.socket.close()
-        if not isinstance(error, _FAULTS):
+        if not isinstance(error, FAULTS):
             raise error
         self._drop_idle()
-        return fault_of(error, self.address)
+        fault = fault_of(error, self.address)
+        ends = wire.used + self.timeout_s  # of a new one, used is 0
+        if fault.reason != "reset" or not wire.used or not wire.is_unheard or ends <= stopwatch():
+            return fault
+        another = self.open(ends - stopwatch())
+        if type(another) is Fault:
+            return another
+        try:
+            another.limit(max(0.001, ends - stopwatch()))
+            replies = another.exchange(payload, count)
+            another.limit(self.timeout_s)
+        except BaseException as again:
+            return self._broken(another, again, payload, count)
+        self._keep(another)
+        return Repeated(replies)
 
-    def open(self) -> Any:
+    def open(self, timeout_s: float) -> Any:
         """A new blocking connection that was greeted, or a Fault. The caller closes its socket, or hands it back."""
         if self.is_closed:
             return Fault("closed", f"the node for {self.address} was closed")
         wire, born = None, self._born
         try:
-            wire = Wire(self._connect(), self.dialect.reader(), born, self.timeout_s)
+            wire = Wire(self._connect(timeout_s), self.dialect.reader(), born, timeout_s)
             payload, count = self.dialect.greeting()
             fault = self.dialect.welcome(wire.exchange(payload, count)) if count else None
         except BaseException as error:
             if wire is not None:
                 wire.socket.close()
-            if isinstance(error, _FAULTS):
+            if isinstance(error, FAULTS):
                 return fault_of(error, self.address)
             raise
         if fault is not None:
@@ -175,18 +184,18 @@ class Line:
             return fault
         return wire
 
-    def _connect(self) -> socket.socket:
+    def _connect(self, timeout_s: float) -> socket.socket:
         where = self.address
         if where.path:
             new = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
             try:
-                new.settimeout(self.timeout_s)
+                new.settimeout(timeout_s)
                 new.connect(where.path)
             except BaseException:
                 new.close()
                 raise
             return new
-        new = socket.create_connection((where.host, where.port), self.timeout_s)
+        new = socket.create_connection((where.host, where.port), timeout_s)
         try:
             new.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             new.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
@@ -211,19 +220,29 @@ class Line:
 
     # ---------------------------------------------------------------- asyncio
 
-    async def aexchange(self, payload: bytes, count: int) -> Any:
+    async def aexchange(self, payload: bytes, count: int, *, is_second: bool = False) -> Any:
         """The same for a task."""
         loop = asyncio.get_running_loop()
         stream = self._streams.get(loop)
         if stream is None or stream.is_over:
             if self.is_closed:
                 return Fault("closed", f"the node for {self.address} was closed")
-            stream = self._streams[loop] = _Stream(self, loop)
+            stream = self._streams[loop] = Stream(self, loop)
         if stream.transport is None:
             fault = await asyncio.shield(stream.opening)
             if fault is not None:
                 return fault
-        return await stream.ask(payload, count)
+        told = await stream.ask(payload, count)
+        if type(told) is not Unheard:
+            return told
+        if is_second or told.left_s <= 0:
+            return told.fault
+        try:
+            async with asyncio.timeout(told.left_s):
+                again = await self.aexchange(payload, count, is_second=True)
+        except TimeoutError as error:
+            return fault_of(error, self.address)
+        return again if type(again) is Fault else Repeated(again)
 
     async def aclose(self) -> None:
         """Close this loop's connection, and the blocking ones, and let no new ones be opened."""
@@ -237,10 +256,10 @@ class Line:
 class Underway:
     """Requests that were sent over one connection. Its `finish`, or `drop`, must be called."""
 
-    __slots__ = ("_counts", "_line", "_wire")
+    __slots__ = ("_counts", "_line", "_payload", "_wire")
 
     def __init__(self, line: Line, wire: Wire, payload: bytes, counts: Sequence[int]) -> None:
-        self._line, self._wire, self._counts = line, wire, counts
+        self._line, self._wire, self._payload, self._counts = line, wire, payload, counts
         wire.begin(payload, sum(counts))
 
     def finish(self) -> list[Any]:
@@ -248,7 +267,7 @@ class Underway:
         try:
             replies: Any = self._wire.finish()
         except BaseException as error:
-            replies = self._line._broken(self._wire, error)
+            replies = self._line._broken(self._wire, error, self._payload, sum(self._counts))
         else:
             self._line._keep(self._wire)
         return _parted(replies, self._counts)
@@ -262,119 +281,7 @@ def _parted(replies: Any, counts: Sequence[int]) -> list[Any]:
     """The replies of each of several requests, or for each the Fault."""
     if type(replies) is Fault:
         return [replies] * len(counts)
-    ends = [0, *accumulate(counts)]
-    return [replies[start:end] for start, end in pairwise(ends)] if len(counts) > 1 else [replies]
-
-
-class _Stream(asyncio.Protocol):
-    """One event loop's connection. `opening` is done when it can be asked, with what went wrong or None."""
-
-    def __init__(self, line: Line, loop: asyncio.AbstractEventLoop) -> None:
-        self.line, self.loop = line, loop
-        self.reader = line.dialect.reader()
-        self._take = taker(self.reader)
-        self.transport: asyncio.Transport | None = None
-        self.is_over = False
-        self._raw: Any = None
-        self._asked: deque[tuple[int, asyncio.Future[Any]]] = deque()
-        self._replies: list[Any] = []
-        self._moved = 0.0  # when something came last, or was asked while nothing was due
-        self._timer: asyncio.TimerHandle | None = None
-        self.opening: asyncio.Task[Fault | None] = loop.create_task(self._open())
-
-    async def _open(self) -> Fault | None:
-        where, limit_s = self.line.address, self.line.timeout_s
-        def make() -> _Stream:
-            return self
-
-        try:
-            async with asyncio.timeout(limit_s):
-                if where.path:
-                    await self.loop.create_unix_connection(make, where.path)
-                else:
-                    await self.loop.create_connection(make, where.host, where.port, ssl=where.tls)
-            payload, count = self.line.dialect.greeting()
-            replies = await self.ask(payload, count) if count else []
-            fault = replies if type(replies) is Fault else self.line.dialect.welcome(replies) if count else None
-        except _FAULTS as error:
-            fault = fault_of(error, where)
-        except asyncio.CancelledError:
-            self.fail(Fault("closed", "the event loop is ending"))
-            raise
-        if fault is None and self.is_over:
-            fault = Fault("reset", f"{where} closed the connection")
-        if fault is not None:
-            self.fail(fault)
-        self.transport = self._raw
-        return fault
-
-    def ask(self, payload: bytes, count: int) -> "asyncio.Future[Any]":
-        """Write a request; its replies, or a Fault, come in the future."""
-        future = self.loop.create_future()
-        if not self.is_over and self._raw.is_closing():  # a write failed, and the loop has not said so yet
-            self.connection_lost(None)
-        if self.is_over:
-            future.set_result(Fault("reset", f"{self.line.address} closed the connection"))
-            return future
-        if not self._asked:
-            self._moved = stopwatch()
-            if self._timer is None:
-                self._timer = self.loop.call_later(self.line.timeout_s, self._look)
-        self._asked.append((count, future))
-        self._raw.write(payload)
-        return future
-
-    def _look(self) -> None:
-        """Whether the engine still moves; one timer for however many requests."""
-        self._timer = None
-        if self._asked and not self.is_over:
-            left_s = self._moved + self.line.timeout_s - stopwatch()
-            if left_s <= 0:
-                self.fail(Fault("timeout", f"{self.line.address} did not answer in time"))
-            else:
-                self._timer = self.loop.call_later(left_s, self._look)
-
-    def fail(self, fault: Fault) -> None:
-        """End the connection: everybody who waits on it is told why."""
-        self.is_over = True
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        if self._raw is not None:
-            self._raw.abort()
-        while self._asked:
-            future = self._asked.popleft()[1]
-            if not future.done():
-                future.set_result(fault)
-
-    # ---------------------------------------------------------------- what asyncio calls
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._raw = transport
-        if self.is_over:
-            self._raw.abort()
-            return
-        plug = transport.get_extra_info("socket")
-        if plug is not None and plug.family != getattr(socket, "AF_UNIX", None):
-            plug.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-
-    def data_received(self, data: bytes) -> None:
-        self._moved = stopwatch()
-        asked = self._asked
-        self.reader.feed(data)
-        try:
-            while asked:
-                self._take(self._replies, asked[0][0])
-                if len(self._replies) < asked[0][0]:
-                    return
-                future = asked.popleft()[1]
-                if not future.done():
-                    future.set_result(self._replies)
-                self._replies = []
-            if self.reader.gets() is not NOT_YET:
-                raise ValueError("a reply that nobody asked for")
-        except ValueError as error:
-            self.fail(fault_of(error, self.line.address))
-
-    def connection_lost(self, error: Exception | None) -> None:
-        self.fail(Fault("reset", f"{self.line.address} closed the connection"))
+    if len(counts) == 1:
+        return [replies]
+    parts = [replies[start:end] for start, end in pairwise([0, *accumulate(counts)])]
+    return [Repeated(part) for part in parts] if type(replies) is Repeated else parts

@@ -58,6 +58,11 @@ class Parser:
         """Whether more is to come of a body that was dropped, and nobody waits for it."""
         return self._cut > 0
 
+    @property
+    def is_amid(self) -> bool:
+        """Whether a part of a reply is here."""
+        return self._cut > 0 or self._at < len(self._buffer)
+
     def gets(self) -> Any:
         """The next reply, or NOT_YET. Raises ValueError for what is none."""
         one: list[Reply] = []
