@@ -4,15 +4,18 @@ import threading
 import time
 
 import pytest
+import redis
+import redis.backoff
+import redis.retry
 
 from engines import Proxy
-from samovar.cluster.blocking import _AT_ONCE, Aside
+from samovar.cluster.blocking import _ASIDE, _AT_ONCE, Aside
 from samovar.cluster.drive import run, run_all
 from samovar.cluster.local import LocalNode
 from samovar.cluster.memcached import MemcachedNode
 from samovar.cluster.node import LEASED, MISS, OK, UNAVAILABLE, YOURS, Node
 from samovar.cluster.redis import RedisNode
-from support import LIMIT
+from support import LIMIT, together
 
 HANGS_S = 0.3
 
@@ -115,6 +118,78 @@ def test_nodes_that_hang_together_take_one_timeout(server, node, proxied, opens)
     assert HANGS_S * 0.9 < took_s < 4 * HANGS_S
 
 
+# ------------------------------------------------------------------ clients of redis-py's
+
+@pytest.fixture
+def client_node():
+    """A maker of nodes over clients of redis-py's, which can only be asked by `perform`."""
+    clients = []
+
+    def make(port, timeout=LIMIT):
+        clients.append(redis.Redis(port=port, socket_timeout=timeout, socket_connect_timeout=timeout,
+                                   retry=redis.retry.Retry(redis.backoff.NoBackoff(), 0)))
+        return RedisNode(clients[-1], name=f"node-{len(clients)}")
+
+    yield make
+    for one in clients:
+        one.close()
+
+
+@pytest.mark.parametrize("thin", [0, 2], ids=["clients alone", "beside connections of our own"])
+def test_all_clients_are_asked_before_one_answers(redis_server, client_node, thin):
+    """No engine answers before each has its request."""
+    proxies = [Holding(redis_server.port) for _ in range(3 + thin)]
+    nodes = [client_node(proxy.port) for proxy in proxies[thin:]]
+    nodes += [RedisNode(f"redis://127.0.0.1:{proxy.port}", timeout=LIMIT) for proxy in proxies[:thin]]
+    try:
+        assert run_all([one.put("key", b"value", 60_000) for one in nodes]) == [(OK, None)] * len(nodes)
+        for proxy in proxies:
+            proxy.seen.clear()
+        for proxy in proxies:
+            proxy.all_seen = [one.seen for one in proxies]
+            proxy.go.set()
+        assert values_of(run_all([one.read(["key"]) for one in nodes])) == [[b"value"]] * len(nodes)
+    finally:
+        for proxy in proxies:
+            proxy.close()
+        for one in nodes:
+            one.close()
+
+
+def test_clients_that_hang_are_told_apart_from_the_one_that_does_not(redis_server, client_node, proxied):
+    proxies = [proxied(redis_server.port) for _ in range(6)]
+    nodes = [client_node(proxy.port, HANGS_S) for proxy in proxies]
+    assert [status for status, _ in run_all([one.read(["key"]) for one in nodes])] == [OK] * 6
+    for proxy in proxies[1:]:
+        proxy.deaf.set()
+    answers = run_all([one.read(["key"]) for one in nodes])
+    assert [status for status, _ in answers] == [OK] + [UNAVAILABLE] * 5
+    assert {told.reason for _, told in answers[1:]} == {"timeout"}
+
+
+def test_client_that_is_asked_alone_needs_no_thread(redis_server, client_node, monkeypatch):
+    monkeypatch.setattr(Aside, "start", lambda act: pytest.fail("a thread was asked for"))
+    one, thin = client_node(redis_server.port), RedisNode(redis_server.url, timeout=LIMIT)
+    assert run_all([one.put("key", b"value", 60_000)]) == [(OK, None)]
+    assert run(thin.put("other", b"value", 60_000)) == (OK, None)
+    assert values_of(run_all([one.read(["key"]), one.read(["other"]), thin.read(["key"])])) == [[b"value"]] * 3
+    thin.close()
+
+
+def test_crowd_that_asks_many_clients_is_answered_by_a_bounded_number_of_threads(redis_server, client_node):
+    nodes = [client_node(redis_server.port) for _ in range(5)]
+
+    def ask(number):
+        for turn in range(10):
+            key = f"{number}-{turn}"
+            assert run_all([one.put(f"{key}-{at}", key.encode(), 60_000) for at, one in enumerate(nodes)]) == [(OK, None)] * 5
+            read = run_all([one.read([f"{key}-{at}"]) for at, one in enumerate(nodes)])
+            assert values_of(read) == [[key.encode()]] * 5
+            assert len(_ASIDE) <= _ASIDE.limit == 16
+
+    together(*[lambda number=number: ask(number) for number in range(8)])
+
+
 def test_fault_of_one_node_is_its_own(server, node, proxied):
     broken = proxied(server.port)
     nodes = [node(server.port), node(broken.port), node(server.port)]
@@ -176,3 +251,10 @@ def test_node_without_a_free_thread_to_open_its_connection_is_asked_all_the_same
     monkeypatch.setattr(Aside, "start", lambda act: None)
     nodes = [node(server.port), LocalNode(), node(server.port)]
     assert values_of(run_all([one.read(["key"]) for one in nodes])) == [[None]] * 3
+
+
+def test_clients_are_asked_in_turn_where_no_thread_is_free(redis_server, client_node, monkeypatch):
+    monkeypatch.setattr(Aside, "start", lambda act: None)
+    nodes = [client_node(redis_server.port) for _ in range(3)]
+    assert run_all([one.put("key", b"value", 60_000) for one in nodes]) == [(OK, None)] * 3
+    assert values_of(run_all([one.read(["key"]) for one in nodes])) == [[b"value"]] * 3

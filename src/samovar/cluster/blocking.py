@@ -28,7 +28,7 @@ _AT_ONCE = 1 << 15  # a request of no more bytes goes out whole before its answe
 
 _KERNEL_WAITS = sys.platform == "linux" and sys.maxsize > 1 << 32  # a time limit in the socket saves a call each time
 _LATER = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
-_OPENERS = Threads(16, name="samovar-opens", idle_s=1.0)
+_ASIDE = Threads(16, name="samovar-aside", idle_s=1.0)
 
 
 def fault_of(error: BaseException, where: object) -> Fault:
@@ -218,7 +218,8 @@ class Wire:
 
 
 class Aside:
-    """What a thread does meanwhile: `finish` says what came of it. None is made where no thread is free."""
+    """What a thread does meanwhile, of the few that there are: `finish` says what came of it. None is made where none is
+    free."""
 
     def __init__(self) -> None:
         self._box: queue.SimpleQueue[tuple[Any, BaseException | None]] = queue.SimpleQueue()
@@ -227,7 +228,7 @@ class Aside:
     def start(cls, act: Callable[[], Any]) -> "Aside | None":
         aside = cls()
         try:
-            return aside if _OPENERS.start(partial(aside._do, act)) else None
+            return aside if _ASIDE.start(partial(aside._do, act)) else None
         except RuntimeError:  # the system has no more threads, or the interpreter shuts down
             return None
 

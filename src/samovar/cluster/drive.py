@@ -9,9 +9,11 @@ mistake: an engine's fault is an answer.
 """
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, TypeVar
 
-from .node import Node, Steps
+from .blocking import Aside
+from .node import Node, Pending, Steps
 
 _T = TypeVar("_T")
 _AT_ONCE = 500  # requests that one node is sent in one
@@ -31,7 +33,8 @@ def run(steps: Steps[_T]) -> _T:
 def run_all(verbs: Sequence[Steps[Any]]) -> list[Any]:
     """What each of these returns, in their order, driven side by side by this thread: all nodes are sent their requests
     before the first reply is awaited, so that it takes the slowest one's time, and requests to one node go as one.
-    A node that can only be asked by `perform`, a client of redis-py's, is asked when the others were sent theirs."""
+    Nodes that can only be asked by `perform`, clients of redis-py's, are asked when the others were sent theirs: one by this
+    thread, the others by threads of a small pool meanwhile, or in turn where none is free."""
     answers: list[Any] = [None] * len(verbs)
     told: list[tuple[int, Any]] = [(at, None) for at in range(len(verbs))]
     due: list[tuple[int, Node, Any]] = []
@@ -53,16 +56,23 @@ def run_all(verbs: Sequence[Steps[Any]]) -> list[Any]:
 def _asked(turns: Sequence[list[tuple[int, Node, Any]]]) -> list[tuple[int, Any]]:
     """Ask each node what is due: (number, replies) of each verb."""
     told: list[tuple[int, Any]] = []
-    pending = []
+    pending: list[tuple[list[tuple[int, Node, Any]], Pending]] = []
+    waits = []
     try:
         for turn in turns:
             begun = turn[0][1].begin([request for _, _, request in turn])
-            if begun is not None:
+            if begun is None:
+                waits.append(turn)
+            else:
                 pending.append((turn, begun))
-        begun_for = {id(turn) for turn, _ in pending}
-        for turn in turns:
-            if id(turn) not in begun_for:
-                told += [(at, node.perform(request)) for at, node, request in turn]
+        for turn in waits[:-1]:
+            begun = Aside.start(partial(_performed, turn))
+            if begun is None:
+                told += zip([at for at, _, _ in turn], _performed(turn), strict=True)
+            else:
+                pending.append((turn, begun))
+        for turn in waits[-1:]:
+            told += zip([at for at, _, _ in turn], _performed(turn), strict=True)
         while pending:
             turn, begun = pending.pop()
             told += zip([at for at, _, _ in turn], begun.finish(), strict=True)
@@ -70,6 +80,11 @@ def _asked(turns: Sequence[list[tuple[int, Node, Any]]]) -> list[tuple[int, Any]
     finally:
         for _, begun in pending:
             begun.drop()
+
+
+def _performed(turn: Sequence[tuple[int, Node, Any]]) -> list[Any]:
+    """What one node says to what is due, asked in turn."""
+    return [node.perform(request) for _, node, request in turn]
 
 
 async def arun(steps: Steps[_T]) -> _T:

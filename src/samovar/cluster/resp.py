@@ -157,7 +157,7 @@ class ClientLine:
         self._runs.accepted = ""
 
     def begin(self, requests: Sequence[Sequence[Command]]) -> None:
-        """Nothing: a client of redis-py's waits for what it asks."""
+        """Nothing: a client of redis-py's waits for what it asks, so cluster/drive.py lets threads do that."""
 
     def perform(self, commands: Sequence[Command]) -> Any:
         replies = RESTARTED if self._runs.is_other else self._perform(commands)
