@@ -15,7 +15,8 @@ A load takes as long as --load says. Each row is a way to keep the crowd from th
 
 *longest wait* is that of the caller who waited longest; *over* is by how much that is longer than one load, counted
 from the kill where there was one, and for a Cluster from the end of the lease that the killed process held (--lease): the
-price of waiting. The bars: one load, two after a kill; 0.5 s over, and a tenth of the load for a Cluster without a kill.
+price of waiting. *commands* are what the engine was sent. The bars: one load, two after a kill; 0.5 s over, and a tenth of
+the load for a Cluster without a kill.
 """
 
 from __future__ import annotations
@@ -140,25 +141,28 @@ def work(way: str, crowd: str, callers: int, load_s: float, place: Place, gate: 
 
 
 @contextlib.contextmanager
-def engine(way: str) -> Iterator[str]:
-    """The address of the engine that a way needs, empty; "" for none."""
+def engine(way: str) -> Iterator[tuple[str, Callable[[], int]]]:
+    """The address of the engine that a way needs, empty, and how many commands it was sent; "" for none."""
     if not way.startswith(("Redis", "Memcached")):
-        yield ""
+        yield "", lambda: 0
         return
     from bench.servers import MemcachedServer, RedisServer
 
     server: Any = RedisServer() if "Redis" in way else MemcachedServer()
     try:
-        yield server.url if "Redis" in way else f"127.0.0.1:{server.port}"
+        if "Redis" in way:
+            yield server.url, lambda: sum(server.calls().values())
+        else:
+            yield f"127.0.0.1:{server.port}", lambda: sum(int(server.stats()[name]) for name in ("cmd_get", "cmd_set"))
     finally:
         server.end()
 
 
 def one_round(way: str, crowd: str, processes: int, callers: int, load_s: float,
-              lease_s: float) -> tuple[int, float, float]:
-    """Loads, the longest wait, and by how much it is longer than it must be."""
+              lease_s: float) -> tuple[int, float, float, int]:
+    """Loads, the longest wait, by how much it is longer than it must be, and commands."""
     context = multiprocessing.get_context("spawn")
-    with tempfile.TemporaryDirectory() as home, engine(way) as where:
+    with tempfile.TemporaryDirectory() as home, engine(way) as (where, commands):
         place = Place(home, where, lease_s)
         gate = context.Barrier(processes + 1)
         pipes, crew = [], []
@@ -184,7 +188,7 @@ def one_round(way: str, crowd: str, processes: int, callers: int, load_s: float,
             process.join()
         longest = max(waited for waited, _ in came)
         over = (longest if counted_from is None else max(end for _, end in came) - counted_from) - load_s
-        return len(_loads(home)), longest, over
+        return len(_loads(home)), longest, over, commands()
 
 
 def _loads(home: str) -> list[str]:
@@ -203,7 +207,7 @@ def main() -> None:
     parser.add_argument("--only", default="", help="only ways that begin so")
     asked = parser.parse_args()
     print(f"{asked.processes} processes x {asked.callers} callers, one load takes {asked.load:g} s, {asked.rounds} rounds\n")
-    print(f"{'':36}{'loads':>8}{'longest wait':>14}{'over':>10}{'bar':>8}")
+    print(f"{'':36}{'loads':>8}{'longest wait':>14}{'over':>10}{'bar':>8}{'commands':>10}")
     for way in [way for way in WAYS if way.startswith(asked.only)]:
         for crowd in CROWDS:
             if way == "diskcache":
@@ -215,13 +219,12 @@ def main() -> None:
                     continue
             how = way, crowd, asked.processes, asked.callers, asked.load, asked.lease
             rounds = [one_round(*how) for _ in range(asked.rounds)]
-            most = max(loads for loads, _, _ in rounds)
-            longest, over = max(wait for _, wait, _ in rounds), max(late for _, _, late in rounds)
+            most, longest, over, commands = (max(figures) for figures in zip(*rounds, strict=True))
             bar = ""
             if "shared" in way or way.startswith(("Redis", "Memcached")):
                 most_s = BAR_S if "shared" in way or "killed" in way else asked.load / 10
                 bar = "met" if most <= (2 if "killed" in way else 1) and over <= most_s else "missed"
-            print(f"{way + ', ' + crowd:36}{most:8}{longest:12.3f} s{over:8.3f} s{bar:>8}", flush=True)
+            print(f"{way + ', ' + crowd:36}{most:8}{longest:12.3f} s{over:8.3f} s{bar:>8}{commands or '':>10}", flush=True)
 
 
 if __name__ == "__main__":

@@ -157,3 +157,131 @@ def test_task_s_factory_that_asks_for_what_it_makes_makes_it():
                 assert await cluster.get_or_set_many(["tea", "milk"], within) == {"tea": "hot", "milk": "hot"}
 
     asyncio.run(main())
+
+
+# ------------------------------------------------------------------ a crowd that comes to a cold key
+
+class Counted(LocalNode):
+    """A node that counts how often it is read."""
+
+    reads = 0
+
+    def read(self, keys):
+        self.reads += 1
+        return (yield from super().read(keys))
+
+
+class Cold:
+    """A cluster with a load of "tea" under way, and a crowd of threads that ask for it."""
+
+    def __init__(self):
+        self.node, self.clock, self.may_end, self.begun = Counted("one"), ManualClock(), threading.Event(), threading.Event()
+        self.cluster, self.told, self.threads = Cluster([self.node], bus=False), [], []
+        self.cluster._store.stopwatch = self.clock
+        self.ask()
+        assert self.begun.wait(LIMIT)
+        self.read_before = self.node.reads
+
+    def slow(self):
+        self.begun.set()
+        assert self.may_end.wait(LIMIT)
+        return "hot"
+
+    def ask(self):
+        """One caller more."""
+        self.threads.append(threading.Thread(target=lambda: self.told.append(self.cluster.get_or_set("tea", self.slow))))
+        self.threads[-1].start()
+
+    def join(self, count):
+        """So many callers, until they wait for the load."""
+        for _ in range(count):
+            self.ask()
+        until(lambda: self.cluster._flights.stats().coalesced == count)
+
+    @property
+    def reads(self):
+        return self.node.reads - self.read_before
+
+    def end(self):
+        self.may_end.set()
+        for thread in self.threads:
+            thread.join(LIMIT)
+        return self.told
+
+
+@pytest.fixture
+def cold():
+    made = Cold()
+    yield made
+    made.end()
+    made.cluster.close()
+
+
+def test_crowd_that_comes_just_after_the_first_one_does_not_read_each_for_himself(cold):
+    cold.join(20)
+    assert cold.reads == 0
+    assert cold.end() == ["hot"] * 21
+    assert cold.reads == 0
+
+
+def test_who_comes_later_reads_first(cold):
+    cold.clock.advance(0.06)
+    cold.join(3)
+    assert cold.reads == 3
+    assert cold.end() == ["hot"] * 4
+
+
+def test_value_that_somebody_else_stores_is_served_to_who_comes_later_and_to_the_crowd_in_the_end(cold):
+    """The load is fenced off by it."""
+    cold.clock.advance(0.01)
+    cold.join(2)
+    assert cold.reads == 0
+    with Cluster([cold.node], bus=False) as other:
+        assert other.set("tea", "set")
+    cold.clock.advance(0.06)
+    assert cold.cluster.get_or_set("tea", cold.slow) == "set"
+    assert sorted(cold.end()) == ["hot", "set", "set"]  # the first one's own, and what is newer
+
+
+def test_value_that_is_there_is_served_while_it_is_loaded_anew():
+    begun, may_end = threading.Event(), threading.Event()
+
+    def slow():
+        begun.set()
+        assert may_end.wait(LIMIT)
+        return "new"
+
+    with Cluster([LocalNode("one")], bus=False) as cluster:
+        cluster._store.stopwatch = ManualClock()
+        cluster["tea"] = "old"
+        renews = threading.Thread(target=cluster.refresh, args=("tea", slow))
+        renews.start()
+        assert begun.wait(LIMIT)
+        assert cluster.get_or_set("tea", lambda: "mine") == "old"
+        may_end.set()
+        renews.join(LIMIT)
+        assert cluster["tea"] == "new"
+
+
+def test_task_that_comes_just_after_the_first_one_does_not_read_for_itself():
+    async def main():
+        node, may_end, begun = Counted("one"), asyncio.Event(), asyncio.Event()
+
+        async def slow():
+            begun.set()
+            await may_end.wait()
+            return "hot"
+
+        async with AsyncCluster([node], bus=False) as cluster:
+            cluster._store.stopwatch = ManualClock()
+            first = asyncio.ensure_future(cluster.get_or_set("tea", slow))
+            await asyncio.wait_for(begun.wait(), LIMIT)
+            before = node.reads
+            others = [asyncio.ensure_future(cluster.get_or_set("tea", slow)) for _ in range(20)]
+            await asyncio.sleep(0)
+            may_end.set()
+            async with asyncio.timeout(LIMIT):
+                assert await asyncio.gather(first, *others) == ["hot"] * 21
+            assert node.reads == before
+
+    asyncio.run(main())

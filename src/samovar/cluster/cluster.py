@@ -158,7 +158,7 @@ class Cluster(Face):
         """`get_or_set`, where the near cache has nothing. The factory is looked at when it is needed."""
         asked, seen = self._asked("get_or_set", key, ttl, fresh, tags), None
         patience = self._patience(asked, soft_timeout, hard_timeout)
-        if self._near is None:
+        if self._near is None and not (self._loading.cold and self._loading.is_cold(asked.wire, self._store.stopwatch())):
             seen = self._run(cell.read(self._store, asked))
             if seen.kind == cell.FRESH and not cell.is_early(asked, seen):
                 return self._store.take(seen.entry, seen.age_s).value
@@ -183,7 +183,8 @@ class Cluster(Face):
             mine = True
             if self._depth() == depth:  # nobody leads: a factory asks for what it is making
                 return self._landed(context, self._run(cell.compute(self._store, asked)))
-            with self._loading.of(self._name_of(asked)):
+            name = self._name_of(asked)
+            with self._loading.of(name) if seen is None else self._loading.of_cold(name, started):
                 return self._landed(context, self._run(cell.load(self._store, asked, seen)))
 
         while True:

@@ -27,6 +27,8 @@ from ..app import Cache
 from . import notices
 from .notices import Notice
 
+JUST_NOW_S = 0.05  # how long it counts that there was nothing
+
 _all: "weakref.WeakSet[Loading]" = weakref.WeakSet()
 
 
@@ -41,7 +43,8 @@ if hasattr(os, "register_at_fork"):
 
 
 class Loading:
-    """Which keys this process loads now, through its near cache: who only reads does not wait for them."""
+    """Which keys this process loads now: who only reads does not wait for them, and who would load, too, need not read first
+    when it was read just now that there is nothing. `cold`: when that was, by key."""
 
     def __init__(self) -> None:
         self.forget()
@@ -51,9 +54,26 @@ class Loading:
         """Begin without any."""
         self._lock = threading.Lock()
         self._counts: dict[Any, int] = {}
+        self.cold: dict[Any, float] = {}
 
     def __contains__(self, key: object) -> bool:
         return key in self._counts
+
+    def is_cold(self, key: object, now: float) -> bool:
+        """Whether a key is being loaded for which nothing was found just now: a crowd that comes together need not ask the
+        node one by one. Later ones do: somebody else may have stored it."""
+        since = self.cold.get(key)
+        return since is not None and now - since < JUST_NOW_S
+
+    @contextmanager
+    def of_cold(self, key: Any, since: float) -> Iterator[None]:
+        """While this is loaded, for which nothing was found at this time."""
+        self.cold[key] = since
+        try:
+            with self.of(key):
+                yield
+        finally:
+            self.cold.pop(key, None)
 
     @contextmanager
     def of(self, *keys: Any) -> Iterator[None]:
