@@ -702,49 +702,7 @@ cdef class Sketch:
         return sv_sketch_estimate(&self.sketch, hashed)
 
 
-cdef extern from "pure/bulks.h":
-    enum:
-        SV_BULKS_HELD
-    ctypedef struct sv_bulks:
-        uint64_t most
-        uint64_t keep
-        uint64_t cut
-    int sv_bulks_pass(sv_bulks *bulks, const unsigned char *chunk, size_t size)
-    size_t sv_bulks_sift(sv_bulks *bulks, const unsigned char *chunk, size_t size, unsigned char *out)
-
-
-@cython.final
-@cython.auto_pickle(False)
-cdef class Bulks:
-    """Lets the replies of a Redis pass, chunk by chunk, but for bodies of more than `most` bytes: of these the first `keep`
-    remain. Not safe in threads by itself."""
-
-    cdef sv_bulks bulks
-
-    def __cinit__(self, unsigned long long most, unsigned long long keep):
-        if keep >= most:
-            raise ValueError(f"keep must be less than most, not {keep}")
-        self.bulks.most, self.bulks.keep = most, keep
-
-    @property
-    def is_cutting(self):
-        """Whether more is to come of a body that was cut."""
-        return self.bulks.cut != 0
-
-    def sift(self, bytes chunk not None):
-        """What remains of a chunk: the chunk itself, nearly always. ValueError for what is no RESP."""
-        cdef size_t size = <size_t>len(chunk)
-        cdef const unsigned char *begin = chunk
-        cdef int told = sv_bulks_pass(&self.bulks, begin, size)
-        if told == 1:
-            return chunk
-        if told < 0:
-            raise ValueError("a length that is none")
-        cdef bytearray out = bytearray(size + SV_BULKS_HELD)
-        size = sv_bulks_sift(&self.bulks, begin, size, out)
-        return bytes(out[:size])
-
-
+include "_core_wire.pxi"
 include "_core_feed.pxi"
 
 

@@ -28,6 +28,9 @@ def stopwatch() -> float:
     return time.perf_counter()
 
 
+bare_stopwatch = time.perf_counter
+
+
 def deadline(seconds: float) -> float:
     """The moment of the running event loop's own clock that is so many seconds away: for what asyncio takes as `when`."""
     return asyncio.get_running_loop().time() + seconds

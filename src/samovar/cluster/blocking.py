@@ -64,6 +64,10 @@ def _take(gets: Callable[[], Any], replies: list[Any], count: int) -> None:
         replies.append(reply)
 
 
+def _unasked() -> ValueError:
+    return ValueError("a reply that nobody asked for")
+
+
 class Wire:
     """One blocking connection; one thread's at a time."""
 
@@ -92,14 +96,19 @@ class Wire:
             self.begin(payload, count)
             return self.finish()
         self._replies = replies = list[Any]()
+        plug, reader = self.socket, self.reader
         try:
-            self.socket.sendall(payload)
+            plug.sendall(payload)
             while len(replies) < count:
-                self.receive()
+                chunk = plug.recv(_CHUNK)  # `receive`, in place: this is what a hit costs
+                if not chunk:
+                    raise EOFError
+                reader.feed(chunk)
                 self._take(replies, count)
         except BlockingIOError:
             raise TimeoutError from None  # the kernel's word for it
-        self._end()
+        if reader.gets() is not NOT_YET:
+            raise _unasked()
         return replies
 
     def receive(self) -> None:
@@ -111,7 +120,7 @@ class Wire:
 
     def _end(self) -> None:
         if self.reader.gets() is not NOT_YET:
-            raise ValueError("a reply that nobody asked for")
+            raise _unasked()
 
     @property
     def is_unheard(self) -> bool:

@@ -53,12 +53,13 @@ class Seen(NamedTuple):
 
 # ------------------------------------------------------------------ reading
 
-def look(store: Store, asked: Asked) -> Generator[Request, Any, Seen]:
-    """Read one key, in one round trip (two when the entry has tags)."""
+def look(store: Store, asked: Asked, told: tuple[str, Answer] | None = None) -> Generator[Request, Any, Seen]:
+    """Read one key, in one round trip (two when the entry has tags). told: who was asked already, and its answer."""
     tier = store.tier
     tried: list[str] = []
-    while (node := tier.home(asked.owners, tried)) is not None:
-        answer = yield NODE, (node, "read", ((asked.wire,),))
+    while (node := tier.home(asked.owners, tried) if told is None else told[0]) is not None:
+        answer = (yield NODE, (node, "read", ((asked.wire,),))) if told is None else told[1]
+        told = None
         if answer[0] is UNAVAILABLE or answer[1][0].kind is UNAVAILABLE:
             tier.is_lost(node, answer if answer[0] is UNAVAILABLE else (UNAVAILABLE, answer[1][0].body))
             tried.append(node)
@@ -104,14 +105,14 @@ def _served(seen: Seen) -> tuple[Entry, float]:
     return seen.entry, seen.age_s
 
 
-def read(store: Store, asked: Asked) -> Generator[Request, Any, Seen]:
+def read(store: Store, asked: Asked, told: tuple[str, Answer] | None = None) -> Generator[Request, Any, Seen]:
     """`look` for somebody who only reads: a hot key on any node that has a copy."""
-    return look(store, asked) if store.look is None else store.look(store, asked)
+    return look(store, asked, told) if store.look is None else store.look(store, asked)
 
 
-def get(store: Store, asked: Asked) -> Generator[Request, Any, Got]:
+def get(store: Store, asked: Asked, told: tuple[str, Answer] | None = None) -> Generator[Request, Any, Got]:
     """What is stored and may be served, without loading; NOT_THERE when there is nothing."""
-    seen = yield from read(store, asked)
+    seen = yield from read(store, asked, told)
     if seen.kind == FRESH or seen.serves(asked.swr):
         return store.take(*_served(seen))
     store.counts.add("misses")

@@ -20,6 +20,7 @@ from .driving import Awaiting
 from .face import LEFT_OUT, NONE, Face, Maker, Tags, completed
 from .patience import Patience
 from .prober import Prober
+from .quick import NOT_ASKED, Quick, Told
 
 
 @adopted
@@ -46,6 +47,7 @@ class AsyncCluster(Face):
     def _begin(self) -> None:
         self._driver = Awaiting(self._nodes, self._store.gate)
         self._prober = Prober(self._tier)
+        self._quick = Quick(self._store, self._prober)
         self._blocks = all(node.blocks for node in self._tier.nodes.values())
         self._end = weakref.finalize(self, self._prober.stop)
         self._silence = weakref.finalize(self, (lambda: None) if self._bus is None else self._bus.stop)
@@ -77,10 +79,16 @@ class AsyncCluster(Face):
     async def _get(self, key: Hashable, default: Any = None) -> Any:
         """`get`, where the near cache has nothing (csrc/object/front.h)."""
         if self._near is None:
-            value = (await self._run(cell.get(self._store, self._plain(key)))).value
+            value, told = await self._look(key)
+            if value is MISSING:
+                value = (await self._run(cell.get(self._store, self._plain(key), told))).value
         else:
             value = await self._read(key)
         return default if value is MISSING else value
+
+    async def _look(self, key: Hashable) -> tuple[Any, Told | None]:
+        asking = self._quick.asks(key)
+        return NOT_ASKED if asking is None else self._quick.told(asking, await asking[2].aperform(asking[3]))
 
     async def _read(self, key: Hashable) -> Any:
         asked = self._plain(key)
@@ -129,10 +137,18 @@ class AsyncCluster(Face):
                           fresh: Freshness | None = None, tags: Tags = None, soft_timeout: Duration | None = None,
                           hard_timeout: Duration | None = None) -> Any:
         """`get_or_set`, where the near cache has nothing. The factory is looked at when it is needed."""
-        asked, seen = self._asked("get_or_set", key, ttl, fresh, tags), None
+        fresh, carried = self._words("get_or_set", ttl, fresh, tags)
+        told = seen = None
+        cold = self._loading.cold  # of a crowd that comes to a cold key, one reads
+        looks = self._near is None and not (cold and self._loading.is_cold(self._tier.wire(key), self._store.stopwatch()))
+        if looks and soft_timeout is hard_timeout is None and (fresh is None or not fresh.early):
+            value, told = await self._look(key)
+            if value is not MISSING:
+                return value
+        asked = self._question(key, fresh, carried)
         patience = self._patience(asked, soft_timeout, hard_timeout)
-        if self._near is None and not (self._loading.cold and self._loading.is_cold(asked.wire, self._store.stopwatch())):
-            seen = await self._run(cell.read(self._store, asked))
+        if looks:
+            seen = await self._run(cell.read(self._store, asked, told))
             if seen.kind == cell.FRESH and not cell.is_early(asked, seen):
                 return self._store.take(seen.entry, seen.age_s).value
         asked.maker = Maker("get_or_set", factory, awaits=True)

@@ -19,7 +19,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from .._base.missing import MISSING
-from .._core import xxh3
+from .._core import plain_body, xxh3
 from .codec import MAC, Codec, Msgpack, Zstd
 
 MAX_BODY = 8 << 20  # bytes of a body, expanded
@@ -32,8 +32,6 @@ _VERSION = 1
 _COMPRESSED, _SIGNED = 1, 2
 _HEAD = struct.Struct(">2sBBBIddddQIH")
 _SUM_AT = 5
-_REST = struct.Struct(">IddddQIH")  # from there on
-_EVER = math.inf
 _VERSION_OF = struct.Struct(">Q")
 
 
@@ -110,19 +108,9 @@ class Sealer:
     def plain(self, name: str, payload: bytes, epoch: int, wall: float) -> Any:
         """The value of an envelope that nothing but the clock has to say about: of this epoch, fresh at this time, without
         tags, neither signed nor compressed. MISSING for every other, also for what cannot be opened: `open` says which."""
-        if payload[:_SUM_AT] != self._plainest or len(payload) < _HEAD.size:
-            return MISSING
-        said, created, soft_s, hard_s, cost_s, its_epoch, size, count = _REST.unpack_from(payload, _SUM_AT)
-        age_s = wall - created
-        if count or its_epoch != epoch or not (-_EVER < age_s < soft_s and age_s < hard_s and cost_s >= 0):
-            return MISSING
-        if _sum(name.encode(), self._plainest, payload[_SUM_AT + 4:]) != said:
-            return MISSING
-        body = payload[_HEAD.size:]
-        if len(body) != size or size > self._most:
-            return MISSING
         try:
-            return self._decode(body)
+            body = plain_body(payload, self._plainest, name, epoch, wall, self._most)
+            return MISSING if body is None else self._decode(body)
         except Exception:  # of another type, perhaps
             return MISSING
 

@@ -187,16 +187,24 @@ class Face(FrontCore):
 
     def _asked(self, who: str, key: Hashable, ttl: Duration | None = None, fresh: Freshness | None = None,
                tags: Tags = None, factory: Callable[..., Any] | None = None, *, anew: bool = False) -> Asked:
-        said = options.freshness(who, ttl, fresh, self._fresh)
-        asked = self._plain(key)
-        asked.fresh = self._fresh if said is None else _without_idle(who, said)
-        asked.tags = () if tags is None else _carried(who, tags)
+        asked = self._question(key, *self._words(who, ttl, fresh, tags))
         asked.anew = anew
         asked.with_stale = not anew
         if factory is not None:
             asked.maker = Maker(who, factory, awaits=self._is_async)
-        if asked.fresh is not None and asked.fresh.early:
-            asked.gap = early.gap(asked.fresh.early, 1.0 - self._chance())
+        return asked
+
+    def _words(self, who: str, ttl: Duration | None, fresh: Freshness | None,
+               tags: Tags) -> tuple[Freshness | None, tuple[str, ...]]:
+        """The freshness and the tags in force, where a call says this. Raises what is said of them in words."""
+        said = options.freshness(who, ttl, fresh, self._fresh)
+        return self._fresh if said is None else _without_idle(who, said), () if tags is None else _carried(who, tags)
+
+    def _question(self, key: Hashable, fresh: Freshness | None, tags: tuple[str, ...]) -> Asked:
+        asked = self._plain(key)
+        asked.fresh, asked.tags = fresh, tags
+        if fresh is not None and fresh.early:
+            asked.gap = early.gap(fresh.early, 1.0 - self._chance())
         return asked
 
     def _patience(self, asked: Asked, soft: Duration | None, hard: Duration | None) -> Patience | None:

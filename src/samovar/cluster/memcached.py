@@ -143,8 +143,19 @@ class MemcachedNode(Node):
 
     def read(self, keys: Sequence[str]) -> Steps[Answer]:
         check_keys(keys)
-        replies = yield from self._all([wire.ask(key, "c f v") for key in keys])
-        return (UNAVAILABLE, replies) if type(replies) is Fault else (OK, founds_in(replies))
+        return self.said((yield from self._ask([wire.ask(key, "c f v") for key in keys])))
+
+    def asks(self, key: str) -> tuple[bytes, int]:
+        return f"mg {key} c f v\r\n".encode("ascii"), 1
+
+    def body_in(self, replies: Any) -> bytes | None:
+        return None if type(replies) is Fault else replies[0][2] or None  # without one it is a lease, or no value
+
+    def said(self, replies: Any) -> Answer:
+        if type(replies) is Fault:
+            return UNAVAILABLE, replies
+        fault = first_fault(replies)
+        return (OK, founds_in(replies)) if fault is None else (UNAVAILABLE, fault)
 
     def lease_many(self, keys: Sequence[str], ms: int) -> Steps[Answer]:
         check_keys(keys)

@@ -170,6 +170,19 @@ class Node(ABC):
         """(OK, [Found, one for each key]), in one round trip. A node without `fence_seen` says MISS for a fenced key;
         its `lease` says FENCED."""
 
+    def asks(self, key: str) -> Any:
+        """The request that reads this key, for who performs it without `read`; None where that is not to be had. The caller
+        guarantees that it is a key: nothing is checked."""
+        return None
+
+    def body_in(self, replies: Any) -> bytes | None:
+        """The body, where a value is what the replies to this request hold; None for all else: ask `said`."""
+        return None
+
+    def said(self, replies: Any) -> Answer:
+        """What `read` answers to these replies."""
+        raise NotImplementedError(f"{type(self).__name__} is asked by its verbs")
+
     # ---------------------------------------------------------------- loading
 
     @abstractmethod

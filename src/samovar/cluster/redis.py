@@ -60,6 +60,7 @@ from .replies import (
     new_value,
     number_in,
     unavailable_for,
+    value_in,
 )
 from .resp import ClientLine, Command, Refused, Resp, ThinLine, read_url, run_of
 from .sockets import Line
@@ -173,6 +174,15 @@ class RedisNode(Node):
             replies = yield self, [("MGET", *keys)]
             if type(replies) is not Fault:
                 replies = listed_in(replies[0], len(keys))
+        return self.said(replies)
+
+    def asks(self, key: str) -> list[Command]:
+        return [("GET", key)]
+
+    def body_in(self, replies: Any) -> bytes | None:
+        return None if type(replies) is Fault else value_in(replies[0])
+
+    def said(self, replies: Any) -> Answer:
         if type(replies) is Fault:
             return UNAVAILABLE, replies
         found = founds_in(replies)

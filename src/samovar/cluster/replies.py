@@ -40,6 +40,11 @@ def found_in(reply: Any) -> Found:
     return Found(UNAVAILABLE, None, fault) if fault else NOTHING
 
 
+def value_in(reply: Any) -> bytes | None:
+    """The body of a value; None for what is none."""
+    return reply[HEAD:] if type(reply) is bytes and reply[:1] == b"V" else None
+
+
 def founds_in(replies: Sequence[Any]) -> list[Found]:
     """The same for the replies of a whole batch, nil included: values without a call for each."""
     new = tuple.__new__  # what Found's own costs twice as much

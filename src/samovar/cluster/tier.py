@@ -99,6 +99,10 @@ class Tier:
             return (self._only,)
         return tuple(self.ring.get_nodes(wire, self._reach))
 
+    def owner(self, wire: str) -> str:
+        """The first of them."""
+        return self._only or self.ring.get_node(wire)
+
     @property
     def is_quiet(self) -> bool:
         """Whether no node is in any trouble: then each key's owner is asked, and nobody else."""

@@ -65,6 +65,8 @@ class Parser:
 
     def gets(self) -> Any:
         """The next reply, or NOT_YET. Raises ValueError for what is none."""
+        if self._at == len(self._buffer):
+            return NOT_YET
         one: list[Reply] = []
         self.drain(one, 1)
         return one[0] if one else NOT_YET
@@ -83,7 +85,7 @@ class Parser:
                     if there - at > LONGEST_LINE:
                         raise ValueError(f"a line of more than {LONGEST_LINE} bytes")
                     return
-                words = bytes(buffer[at:end]).split(b" ")
+                words = (buffer[at:end] if is_solid else bytes(buffer[at:end])).split(b" ")
                 code = words[0]
                 if code != b"VA":
                     if code not in _CODES:
@@ -107,7 +109,7 @@ class Parser:
                 if not buffer.startswith(b"\r\n", last):
                     raise ValueError("a body that does not end where it should")
                 if is_solid:
-                    body = bytes(buffer[start:last])  # which copies once: it is bytes
+                    body = buffer[start:last]
                 else:
                     with memoryview(buffer) as view:
                         body = bytes(view[start:last])
