@@ -2,6 +2,7 @@
 
 import pytest
 
+from samovar.cluster.local import LocalNode
 from samovar.cluster.node import (
     FENCED, HIT, LEASED, LOST, MISS, NOTHING, OK, OWNER, TOO_MANY, TOOBIG, YOURS, Status, new_owner,
 )
@@ -26,6 +27,25 @@ def test_read_answers_each_key_in_order(node):
     assert [one.body for one in found] == [b"3", None, b"1", b"3"]
     assert found[1] == NOTHING
     assert found[0].token == found[3].token != found[2].token
+
+
+def question(node, request):
+    return (yield node, request)
+
+
+def test_question_about_one_key_is_answered_as_read_answers(node):
+    node.put_many([("value", b"1", LONG), ("empty", b"", LONG)])
+    node.lease("leased", LONG)
+    node.begin_write(["fenced"], ANN, LONG)
+    for key in ("value", "empty", "leased", "fenced", "nothing"):
+        request = node.node.asks(key)
+        if request is None:
+            assert type(node.node) is LocalNode  # which has its verbs alone
+            continue
+        replies = node.ask(question(node.node, request))
+        status, (found,) = node.read([key])
+        assert node.node.said(replies) == (status, [found])
+        assert (node.node.body_in(replies) or None) == (found.body or None)
 
 
 def test_read_of_nothing_asks_nothing(node):

@@ -2,24 +2,38 @@
 each, and of the protocols that are wrong each is caught (cluster/cell.py; Nishtala et al., "Scaling Memcache at
 Facebook", NSDI 2013, for leases)."""
 
+from types import SimpleNamespace
+
 import pytest
 
 from samovar._base.freshness import Freshness
 from samovar._base.missing import MISSING
 from samovar.cluster import admission, batch, cell, changes, tags as tagging
 from samovar.cluster.asked import Got
+from samovar.cluster.envelope import Envelope, Sealer
 from samovar.cluster.node import HIT, OK, YOURS
+from samovar.cluster.quick import Quick
 from samovar.cluster.requests import CALL, NODE, PAUSE
 from samovar.cluster.tier import Tier
 from tier_scheduler import LEASE_S, TTL_S, Broken, Maker, Process, World, explore
 
 pytestmark = pytest.mark.slow  # minutes of processor, and the same on every Python
 
+WATCHED = SimpleNamespace(is_cold=False)  # a prober that is there
 ANN, BEN = b"a" * 16, b"b" * 16
 
 
 def get(process):
-    return lambda actor: cell.get(process.store, process.asked("k"))
+    """As `Cluster.get` asks: the quick way, and the protocol for what that leaves."""
+    def steps(actor):
+        quick, told = Quick(process.store, WATCHED), None
+        asking = quick.asks("k")
+        if asking is not None:
+            value, told = quick.told(asking, (yield NODE, (asking[1], "read", ((asking[0],),))))
+            if value is not MISSING:
+                return value
+        return (yield from cell.get(process.store, process.asked("k"), told)).value
+    return steps
 
 
 def load(process, maker=None, **words):
@@ -600,6 +614,21 @@ def tags_are_counted_when_the_load_is_over(patch):
     patch.setattr(cell.tagging, "pairs_of", pairs_of)
 
 
+def quick_way_takes_any_epoch(patch):
+    patch.setattr(Sealer, "plain", lambda self, name, payload, epoch, wall: opened(self, name, payload, wall))
+
+
+def quick_way_takes_any_tag(patch):
+    patch.setattr(Sealer, "plain", lambda self, name, payload, epoch, wall: opened(self, name, payload, wall, epoch))
+
+
+def opened(sealer, name, payload, wall, epoch=None):
+    """A value that is fresh, whatever else there is to say about it."""
+    one = sealer.open(name, payload)
+    is_fresh = type(one) is Envelope and wall - one.created < one.soft_s
+    return one.value if is_fresh and (not one.tags if epoch is None else one.epoch == epoch) else MISSING
+
+
 def node_is_taken_in_without_being_told(patch):
     def tell(tier, node, missed):
         return True
@@ -643,6 +672,7 @@ def factory_that_fails(world):
 
 
 PARTS = [(fills_whatever_is_there, readers_and_a_writer), (epoch_is_asked_when_the_load_is_over, clear_in_one_process),
+         (quick_way_takes_any_epoch, clear_in_one_process), (quick_way_takes_any_tag, tag_that_is_invalidated),
          (tags_are_counted_when_the_load_is_over, tag_that_is_invalidated),
          (tags_are_counted_when_the_load_is_over, tag_that_the_factory_names),
          (node_is_taken_in_without_being_told, node_that_comes_back_with_what_it_had),

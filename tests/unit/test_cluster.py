@@ -9,7 +9,8 @@ import pytest
 from samovar import Cache, Freshness, ManualClock, OriginBudget, OriginBusy
 from samovar.cluster import AsyncCluster, Cluster, HashRing, LocalNode
 from samovar.cluster.codec import SignedPickle
-from samovar.cluster.node import UNAVAILABLE, Fault
+from samovar.cluster.drive import run
+from samovar.cluster.node import HIT, OK, UNAVAILABLE, Fault
 from support import LIMIT, until
 
 
@@ -33,12 +34,36 @@ class Awaited:
         return call
 
 
+class Asked(LocalNode):
+    """A node that tells what it is asked about one key, as those do that are servers: most hits take the quick way."""
+
+    def __init__(self, name, clock=None):
+        super().__init__(name, clock=clock)
+        self.asked = []
+
+    def asks(self, key):
+        return key
+
+    def perform(self, key):
+        self.asked.append(key)
+        return run(self.read([key]))
+
+    async def aperform(self, key):
+        return self.perform(key)
+
+    def body_in(self, answer):
+        return answer[1][0].body if answer[0] is OK and answer[1][0].kind is HIT else None
+
+    def said(self, answer):
+        return answer
+
+
 class Shop:
     """Nodes with one clock, and clusters over them."""
 
-    def __init__(self, runner):
+    def __init__(self, runner, kind=LocalNode):
         self.runner, self.clock, self.made = runner, ManualClock(), []
-        self.nodes = [LocalNode(name, clock=self.clock) for name in "abc"]
+        self.nodes = [kind(name, clock=self.clock) for name in "abc"]
 
     def cluster(self, **words):
         words = {"clock": self.clock, "seed": 1, **words}
@@ -51,15 +76,16 @@ class Shop:
             made.close() if self.runner is None else made.aclose()
 
 
-@pytest.fixture(params=["blocking", "asyncio"])
+@pytest.fixture(params=["blocking", "asyncio", "blocking, quick", "asyncio, quick"])
 def shop(request):
-    if request.param == "blocking":
-        made = Shop(None)
+    kind = Asked if "quick" in request.param else LocalNode
+    if "blocking" in request.param:
+        made = Shop(None, kind)
         yield made
         made.close()
     else:
         with asyncio.Runner() as runner:
-            made = Shop(runner)
+            made = Shop(runner, kind)
             yield made
             made.close()
 
