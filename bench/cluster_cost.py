@@ -4,8 +4,8 @@ redis-py's GET and MGET of the same bytes, and over a MemcachedNode beside pymem
     python -m bench.cluster_cost [--rounds 60]
 
 CPU (process_time) of this process only, in microseconds; the least of the rounds. Beside it two ratios: to the client
-library's read of one key, which a read here may cost 1.3 times (bar); and, for batches, to our own read of one key, of
-which a key in a batch may cost a fifth (bar). The servers are on the loopback of the same machine, and are not counted.
+library's read of one key, which a read here may cost 1.3 times (bar); and, for batches, to our own read of one key, which
+says what going together saves. The servers are on the loopback of the same machine, and are not counted.
 """
 
 import argparse

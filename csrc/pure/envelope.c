@@ -22,11 +22,12 @@ static double read_seconds(const unsigned char *bytes)
     return seconds;
 }
 
-/* Written so that what is no number is refused. */
+/* Written so that what is no number is refused. Clocks differ, but nothing is younger than new. */
 static int is_fresh(const unsigned char *times, double wall)
 {
-    double age = wall - read_seconds(times), soft = read_seconds(times + 8), hard = read_seconds(times + 16);
-    return age > (double)-INFINITY && age < soft && age < hard && read_seconds(times + 24) >= 0.0;
+    double since = wall - read_seconds(times), soft = read_seconds(times + 8), hard = read_seconds(times + 16);
+    double age = since < 0.0 ? 0.0 : since;
+    return since > (double)-INFINITY && age < soft && age < hard && read_seconds(times + 24) >= 0.0;
 }
 
 /* The checksum over all that follows it. */

@@ -164,11 +164,11 @@ def test_what_is_no_plain_hit_is_answered_as_by_the_protocol_and_asked_about_onc
     assert (stats.hits + stats.stale_hits, stats.misses) == ((0, 2) if expected == "none" else (1, 1))  # "warm" was one
 
 
-def test_compressed_and_signed_values_are_hits_by_way_of_the_protocol(pairs):
+def test_compressed_and_signed_values_are_hits_in_the_quick_way_too(pairs):
     for words, value in (({}, "x" * 9000), ({"codec": SignedPickle(keys={"a": b"s" * 16}, current="a")}, {1, 2})):
         pair = pairs(**words)
         pair.slow.set("k", value)
-        assert pair.questions(lambda: pair.quick.get("k"))[0] == value
+        assert pair.questions(lambda: pair.quick.get("k")) == (value, 1, 1)
         assert pair.quick.stats().hits == 1
 
 
@@ -207,7 +207,7 @@ def test_fault_is_told_to_the_breaker_and_the_next_node_answers(pairs, fault):
     answer, reads, quick = pair.questions(lambda: pair.quick.get("k", "none"))
     assert (answer, reads, quick) == ("none", 1, 1)
     assert pair.questions(lambda: pair.quick.get("k", "none"))[2] == 0  # a node in trouble: the protocol decides
-    assert pair.quick.stats().nodes[owner.name][0] == "down"
+    assert pair.quick.stats().nodes[owner.name][2] >= 1  # it went down; probes, which it answers, bring it back
 
 
 def test_hot_keys_are_counted_by_their_own_look(pairs):

@@ -28,7 +28,7 @@ def stopwatch() -> float:
     return time.perf_counter()
 
 
-bare_stopwatch = time.perf_counter
+bare_stopwatch = time.perf_counter  # likewise
 
 
 def deadline(seconds: float) -> float:

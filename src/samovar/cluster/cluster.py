@@ -106,7 +106,10 @@ class Cluster(Face):
     def _look(self, key: Hashable) -> tuple[Any, Told | None]:
         """The value where nothing is to be decided; else MISSING, and what its node said if it was asked."""
         asking = self._quick.asks(key)
-        return NOT_ASKED if asking is None else self._quick.told(asking, asking[2].perform(asking[3]))
+        if asking is None:
+            return NOT_ASKED
+        _, _, node, request = asking
+        return self._quick.told(asking, node.perform(request))
 
     def _read(self, key: Hashable) -> Any:
         """Through the near cache, whose flight keeps out what is invalidated meanwhile."""

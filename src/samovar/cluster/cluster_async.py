@@ -88,7 +88,10 @@ class AsyncCluster(Face):
 
     async def _look(self, key: Hashable) -> tuple[Any, Told | None]:
         asking = self._quick.asks(key)
-        return NOT_ASKED if asking is None else self._quick.told(asking, await asking[2].aperform(asking[3]))
+        if asking is None:
+            return NOT_ASKED
+        _, _, node, request = asking
+        return self._quick.told(asking, await node.aperform(request))
 
     async def _read(self, key: Hashable) -> Any:
         asked = self._plain(key)

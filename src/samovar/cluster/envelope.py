@@ -107,12 +107,20 @@ class Sealer:
 
     def plain(self, name: str, payload: bytes, epoch: int, wall: float) -> Any:
         """The value of an envelope that nothing but the clock has to say about: of this epoch, fresh at this time, without
-        tags, neither signed nor compressed. MISSING for every other, also for what cannot be opened: `open` says which."""
+        tags. MISSING for every other, also for what cannot be opened: `open` says which. It is quickest for what is neither
+        signed nor compressed."""
         try:
             body = plain_body(payload, self._plainest, name, epoch, wall, self._most)
-            return MISSING if body is None else self._decode(body)
+            if body is not None:
+                return self._decode(body)
         except Exception:  # of another type, perhaps
             return MISSING
+        if payload[_SUM_AT - 1:_SUM_AT] in (b"\0", b""):  # the flags: there is no more to it
+            return MISSING
+        opened = self.open(name, payload)
+        if isinstance(opened, Damaged) or opened.tags or opened.epoch != epoch:
+            return MISSING
+        return opened.value if max(0.0, wall - opened.created) < min(opened.soft_s, opened.hard_s) else MISSING
 
     def open(self, name: str, payload: bytes) -> Envelope | Damaged:
         """The envelope under the key of this name, or why there is none."""

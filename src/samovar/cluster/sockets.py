@@ -32,7 +32,7 @@ from .node import Fault
 from .stream import Stream, Unheard
 
 MOST_IDLE = 32  # blocking connections that are kept for later
-_LOOK_AFTER_S = 1.0  # a connection that nobody took for so long is looked at before it is used
+_LOOK_AFTER_S = 1.0  # a connection that lay idle for so long is looked at before it is used
 
 
 class Dialect(Protocol):
@@ -135,6 +135,7 @@ class Line:
 
     def _keep(self, wire: Wire) -> None:
         """An exchange came to its end."""
+        wire.used = stopwatch()
         if wire.born == self._born and len(self._idle) < MOST_IDLE and not wire.reader.is_cutting:
             self._idle.append(wire)
         else:
