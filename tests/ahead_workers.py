@@ -26,7 +26,7 @@ def serve(pipe, home, options):
     if url is None:
         options["lease"] = samovar.FileLease(os.path.join(home, "leases"), shared=True, keep="1h")
     else:
-        options["store"] = Cluster([RedisNode(url)], lease=2.0)
+        options["store"] = Cluster([RedisNode(url, timeout=LIMIT)], lease=2.0)
     log = os.open(os.path.join(home, "calls"), os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     go = threading.Event()
     go.set()

@@ -95,7 +95,7 @@ def socket_memcached_process():
 @pytest.fixture(scope="session")
 def redis_cluster_processes():
     """Three masters of a Redis Cluster."""
-    servers = [RedisServer("--cluster-enabled", "yes", "--cluster-node-timeout", "2000") for _ in range(3)]
+    servers = [RedisServer("--cluster-enabled", "yes") for _ in range(3)]
     for at, server in enumerate(servers):
         first, last = at * 16384 // 3, (at + 1) * 16384 // 3 - 1
         server.do("CLUSTER", "ADDSLOTSRANGE", first, last)
@@ -137,14 +137,14 @@ def valkey(valkey_process):
 class Sentinel(RedisServer):
     """Watches over a master that it calls `shop`, with its replica; decides alone."""
 
-    def __init__(self, master):
-        self.master = master
+    def __init__(self, master, patience_ms):
+        self.master, self.patience_ms = master, patience_ms
         super().__init__()
 
     def start(self, port=None):
         with open(f"{self.folder}/sentinel.conf", "w") as file:
             file.write(f"sentinel monitor shop 127.0.0.1 {self.master.port} 1\n"
-                       "sentinel down-after-milliseconds shop 300\nsentinel failover-timeout shop 3000\n")
+                       f"sentinel down-after-milliseconds shop {self.patience_ms}\nsentinel failover-timeout shop 3000\n")
         path = program("redis-server")
         self.command = lambda self: [path, f"{self.folder}/sentinel.conf", "--sentinel", "--port", str(self.port),
                                      "--bind", "127.0.0.1"]
@@ -152,13 +152,13 @@ class Sentinel(RedisServer):
 
 
 class Watched:
-    """A master, its replica and a sentinel."""
+    """A master, its replica and a sentinel, which takes the master for dead when it has said nothing for so long."""
 
-    def __init__(self):
+    def __init__(self, patience_ms=60_000):
         self.master = RedisServer("--repl-diskless-sync-delay", "0")
         self.replica = RedisServer("--replicaof", f"127.0.0.1 {self.master.port}")
         until(lambda: b"master_link_status:up" in self.replica.do("INFO", "replication"))
-        self.sentinel = Sentinel(self.master)
+        self.sentinel = Sentinel(self.master, patience_ms)
         until(lambda: b"slaves=1" in self.sentinel.do("INFO", "sentinel"))
 
     def empty(self):

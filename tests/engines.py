@@ -11,6 +11,7 @@ import signal
 import socket
 import struct
 import subprocess
+import sys
 import tempfile
 import threading
 
@@ -29,14 +30,29 @@ def program(name):
     return path
 
 
-def free_port():
-    with socket.socket() as taken:
+_ports = []
+
+
+def free_port(most=65_535):
+    """A port on which nobody listens, and that is nobody else's as long as this process lives: it stays bound here, and
+    an engine, which allows others its address, may listen on it again and again."""
+    while True:
+        taken = socket.socket()
+        if sys.platform == "linux":  # elsewhere two may not have an address, listening or not
+            taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            _ports.append(taken)
         taken.bind(("127.0.0.1", 0))
-        return taken.getsockname()[1]
+        port = taken.getsockname()[1]
+        if sys.platform != "linux":
+            taken.close()
+        if port <= most:
+            return port
 
 
 class Engine:
     """A running program that listens on `port`."""
+
+    highest = 65_535
 
     def __init__(self, command):
         self.command = command
@@ -47,7 +63,7 @@ class Engine:
     def start(self, port=None):
         """Start it, on the port that it had, or on a free one."""
         for _ in range(5):
-            self.port = port or free_port()
+            self.port = port or free_port(self.highest)
             self.process = subprocess.Popen(self.command(self), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
                                             cwd=self.folder)
             until(lambda: self.answers() or self.process.poll() is not None)
@@ -107,6 +123,8 @@ class RedisServer(Engine):
 
     def __init__(self, *options):
         path = program(self.program)
+        if "--cluster-enabled" in options:
+            self.highest = 55_535  # the nodes of a cluster talk to each other on the port that is 10,000 above
         super().__init__(lambda self: [
             path, "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no",
             "--unixsocket", f"{self.folder}/redis.sock", "--dir", self.folder, *options])

@@ -36,7 +36,7 @@ def reads_well(feed, reader, limit):
 
 
 def work(url, number, count):
-    feed, chance, mine, made = make(url, lease=60), random.Random(number), f"author-{number}", 0
+    feed, chance, mine, made = make(url, lease=60, timeout=60), random.Random(number), f"author-{number}", 0
     readers = [f"reader-{number}-{place}" for place in range(READERS)]
     for _ in range(count):
         verb = chance.choices(["push", "delete", "follow", "unfollow", "read"], [6, 1, 2, 1, 2])[0]

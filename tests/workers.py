@@ -27,7 +27,7 @@ def serve(pipe, home, options):
 
     options = dict(options)
     shared, patience = options.pop("shared", True), options.pop("patience", 60)
-    lease = samovar.FileLease(os.path.join(home, "leases"), shared=shared, patience=patience)
+    lease = samovar.FileLease(os.path.join(home, "leases"), shared=shared, patience=patience, keep="1h")
     cache = samovar.Cache(name="shop", lease=lease, **options)
     log = os.open(os.path.join(home, "loads"), os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     go = threading.Event()

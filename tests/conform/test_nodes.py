@@ -354,9 +354,10 @@ def test_notes_come_back_in_order_and_end(node):
     assert node.noted("n") == (OK, [])
     assert node.note("n", [b"k1", bytes(range(255))], 10, LONG) == (OK, None)
     assert node.note("n", [], 10, LONG) == (OK, None)
-    assert node.note("n", [b"k1"], 10, SOON) == (OK, None)
+    assert node.note("n", [b"k1"], 10, LONG) == (OK, None)
     assert node.noted("n") == (OK, [b"k1", bytes(range(255)), b"k1"])
     assert node.noted("other") == (OK, [])
+    assert node.note("n", [b"k2"], 10, SOON) == (OK, None)
     node.passes(SOON, lambda: node.noted("n") == (OK, []))
 
 

@@ -15,9 +15,9 @@ from samovar.cluster.local import LocalNode
 from samovar.cluster.memcached import MemcachedNode
 from samovar.cluster.node import LEASED, MISS, OK, UNAVAILABLE, YOURS, Node
 from samovar.cluster.redis import RedisNode
-from support import LIMIT, together
+from support import LIMIT, together, until
 
-HANGS_S = 0.3
+HANGS_S = 0.5
 
 
 @pytest.fixture
@@ -103,10 +103,10 @@ def test_all_nodes_are_sent_their_requests_before_one_is_waited_for(server, node
 def test_nodes_that_hang_together_take_one_timeout(server, node, proxied, opens):
     """Five of six, so one after another would take five."""
     proxies = [proxied(server.port) for _ in range(6)]
-    nodes = [node(proxy.port, HANGS_S) for proxy in proxies]
+    nodes = [node(proxy.port, LIMIT if at == 3 else HANGS_S) for at, proxy in enumerate(proxies)]
     sound = nodes[3]
-    if not opens:
-        assert [status for status, _ in run_all([one.read(["key"]) for one in nodes])] == [OK] * 6
+    if not opens:  # the connections that a busy machine was too slow for are opened the next time
+        until(lambda: [status for status, _ in run_all([one.read(["key"]) for one in nodes])] == [OK] * 6)
     for proxy, one in zip(proxies, nodes, strict=True):
         if one is not sound:
             proxy.deaf.set()

@@ -192,7 +192,7 @@ def free(lease, name):
     return had
 
 home = sys.argv[1]
-lease = samovar.FileLease(home, shared=True)
+lease = samovar.FileLease(home, shared=True, keep="1h")
 other = samovar.FileLease(home)
 """
 

@@ -103,11 +103,11 @@ def test_caches_of_other_names_share_nothing(home):
 
 
 def test_ttl_of_a_hand_over_has_run_on(home, monkeypatch):
-    one, two = (Cache(name="shop", lease=FileLease(home, shared=True), ttl=3) for _ in range(2))
+    one, two = (Cache(name="shop", lease=FileLease(home, shared=True, keep="1h"), ttl=300) for _ in range(2))
     one.get_or_set("key", lambda: 1)
-    monkeypatch.setattr(two._leasing.lease._handover, "now", lambda: stopwatch() + 1)
+    monkeypatch.setattr(two._leasing.lease._handover, "now", lambda: stopwatch() + 100)
     assert two.get_or_set("key", never) == 1
-    assert 1 < two._entry("key")[2] <= 2
+    assert 100 < two._entry("key")[2] <= 200
     assert one._entry("key")[2] > two._entry("key")[2]
 
 
