@@ -22,6 +22,7 @@ import json
 import os
 import random
 import signal
+import socket
 import statistics
 import subprocess
 import sys
@@ -123,13 +124,17 @@ class Soak:
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(2))  # through `finally`
         self.kills = []  # (from, to) in which the origin was away
         self.number, self.origin, self.edge = 0, None, None
+        self.place = socket.socket()  # the origin's port stays ours while it is away
+        self.place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self.place.bind(("127.0.0.1", 0))
         self.folder = tempfile.TemporaryDirectory(prefix="samovar-soak-")
         self.spill, self.log = Path(self.folder.name, "spill"), Path(self.folder.name, "log")
         self.spill.mkdir()
 
     # ---------------------------------------------------------------- processes
 
-    def start_origin(self, port=0):
+    def start_origin(self):
+        port = self.place.getsockname()[1]
         self.origin = subprocess.Popen([sys.executable, str(BENCH / "soak_origin.py"), str(port), str(self.args.seed)],
                                        stdout=subprocess.PIPE, text=True)
         self.origin_port = int(self.origin.stdout.readline())
@@ -143,7 +148,7 @@ class Soak:
         ]
         self.err = self.log.open("w")
         self.edge = subprocess.Popen(command, stderr=self.err, env={**os.environ, "SAMOVAR_EDGE_TOKEN": TOKEN})
-        until = time.monotonic() + 20
+        until = time.monotonic() + 60
         while "http://" not in (text := self.log.read_text()):
             assert self.edge.poll() is None and time.monotonic() < until, f"the edge does not start: {text}"
             time.sleep(0.02)
@@ -282,7 +287,7 @@ class Soak:
             self.origin.kill()
             self.origin.wait()
             await asyncio.sleep(chance.uniform(0.2, 1.0))
-            self.start_origin(self.origin_port)
+            self.start_origin()
             self.kills[-1] = (begin, time.monotonic())
 
     async def measure(self, deadline, samples):
@@ -323,11 +328,12 @@ class Soak:
         else:
             self.edge.send_signal(signal.SIGTERM)
             try:
-                self.edge.wait(20)
+                self.edge.wait(60)
             except subprocess.TimeoutExpired:
                 self.wrong.append("the edge does not stop")
                 self.edge.kill()
         self.origin.kill()
+        self.place.close()
         self.err.close()
         said = self.log.read_text()
         if "Traceback" in said or "never retrieved" in said:

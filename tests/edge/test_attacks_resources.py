@@ -79,7 +79,7 @@ def test_slow_drip_of_an_origin_holds_nobody_for_longer_than_its_limit():
                 await client.response()
         assert len(proxy.origin.heads) == 1 and weight(proxy) < 1_000
 
-    proxied(test, origin, upstream=UpstreamLimits(total_s=0.1))
+    proxied(test, origin, upstream=UpstreamLimits(total_s=0.4))
 
 
 @pytest.mark.parametrize("how, status", [("refused", 502), ("silent", 504)])

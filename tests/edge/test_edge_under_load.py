@@ -15,8 +15,6 @@ pytest.importorskip("http_sf")
 from commanded import SECRET, running
 from raw import Client, Origin, answer, get, within
 
-from support import run_async
-
 resource = pytest.importorskip("resource")
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform != "linux", reason="reads /proc, opens many files")]
 CROWD = 10_000
@@ -157,7 +155,7 @@ def test_origin_that_is_killed_under_load_is_noticed_by_nobody_while_grace_lasts
             assert len(served) == 1_000 and set(served) == {(200, b"page")}
             assert (await world.ask("/never"))[0] in (502, 504)
 
-    run_async(inside())
+    asyncio.run(asyncio.wait_for(inside(), WHOLE))
 
 
 @pytest.mark.parametrize("framing, size", [("length", 2**30), ("chunked", 2**27)])

@@ -13,6 +13,7 @@ import threading
 import time
 
 import pytest
+from engines import free_port
 from support import LIMIT, TESTS, until
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform == "win32", reason="signals and Unix sockets")]
@@ -171,7 +172,7 @@ def test_worker_that_cannot_start_is_an_error_of_the_proxy(tmp_path):
 
 async def admin"""))
     words = json.dumps({"origin": "http://127.0.0.1:9", "listen": "127.0.0.1:0", "workers": 2})
-    done = subprocess.run([sys.executable, str(script), words], capture_output=True, text=True, timeout=LIMIT)
+    done = subprocess.run([sys.executable, str(script), words], capture_output=True, text=True, timeout=2 * LIMIT)
     assert done.returncode == 1 and "no vault today" in done.stderr and "RuntimeError" in done.stderr
 
 
@@ -209,9 +210,7 @@ def test_admin_has_a_listener_of_its_own_and_clients_are_served_over_tls(tmp_pat
     subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
                     "-days", "2", "-keyout", "key", "-out", "cert", "-subj", "/CN=localhost", "-addext",
                     "subjectAltName=DNS:localhost"], cwd=tmp_path, check=True, capture_output=True)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        admin = free.getsockname()[1]
+    admin = free_port()
     script = CHILD.replace('admin_path="/-/"', f'admin_listen="127.0.0.1:{admin}"')
     place = tmp_path / "proxy.py"
     place.write_text(script)

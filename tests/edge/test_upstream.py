@@ -9,6 +9,7 @@ import pytest
 import raw
 from raw import Origin, answer, reset, run, within
 
+from engines import free_port
 from samovar.edge.proxy.connection import _HIGH
 from samovar.edge.contracts import OriginFailed, Request
 from samovar.edge.proxy.limits import UpstreamLimits
@@ -312,9 +313,7 @@ def test_body_of_a_request_must_be_as_long_as_it_says():
 # ------------------------------------------------------------------ where it is
 
 def test_origin_that_refuses_was_not_reached():
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
 
     async def test():
         upstream = Upstream(f"http://127.0.0.1:{port}")

@@ -272,7 +272,8 @@ def test_bus_that_is_no_node_of_the_ring_may_be_started_again(redis_server, own_
 def test_writer_that_cannot_reach_the_bus_tells_later(redis_server, proxied, clusters):
     proxy = proxied(redis_server.port)
     here = clusters(patient(redis_server.url), bus=patient(redis_server.url, name="bus"))
-    writer = clusters(patient(redis_server.url), bus=RedisNode(f"redis://127.0.0.1:{proxy.port}", name="bus", timeout=SHORT_S))
+    cut_off = RedisNode(f"redis://127.0.0.1:{proxy.port}", name="bus", timeout=SHORT_S)
+    writer = clusters(patient(redis_server.url), bus=cut_off)
     fill(here)
     flushes = here._keeper.flushes
     proxy.deaf.set()

@@ -96,13 +96,15 @@ def test_memo_shows_growth_without_a_bound_and_none_with_it():
 def test_stale_demonstration_shows_how_old_answers_get():
     found = stale.run(1, 0.5, query_s=0.002, rate=200.0)
     for_ever, _, _, told = (way.figures for way in found.ways)
-    assert for_ever["origin_calls"] == 0 and for_ever["stale"] > 0
+    first, _, _, last = ([came_s > panel.marks[0] for came_s in panel.series[0].x] for panel in found.pictures[0].panels)
+    # A machine that lets the origin wait for long may let all callers pass before the first change: `any` is False then.
+    assert for_ever["origin_calls"] == 0 and for_ever["stale"] == sum(first) / len(first)
     assert told["stale"] == told["oldest_s"] == 0.0  # fenced: nobody who comes after a change hears what was before
-    assert 1 <= told["origin_calls"] <= stale.CHANGES + 1
+    assert any(last) <= told["origin_calls"] <= stale.CHANGES + 1
 
 
 def test_herd_demonstration_shows_one_call_per_lifetime():
-    found = herd.run(1, 0.8, query_s=0.005, rate=400.0)
+    found = herd.run(1, 0.8, query_s=0.01, rate=400.0)
     assert [way.label for way in found.ways] == ["naive", "one lock", "early (XFetch)", "serve stale"]
     requests = {way.figures["requests"] for way in found.ways}
     assert len(requests) == 1 and requests.pop() > 100  # the same crowd

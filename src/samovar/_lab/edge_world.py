@@ -12,6 +12,7 @@ import asyncio
 import json
 import os
 import re
+import socket
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -119,6 +120,7 @@ class World:
     def __init__(self, *, ocean_s: float, query_s: float, secret: str) -> None:
         self._ocean_s, self._query_s, self.secret = ocean_s, query_s, secret
         self._running: list[Program] = []
+        self._places: list[socket.socket] = []
 
     def __enter__(self) -> "World":
         self.start()
@@ -130,8 +132,8 @@ class World:
         for module in ("uvicorn", "http_sf"):
             needed(module, "edge", "samovar edge")
         try:
-            self.site = self._start_site(0, 1)
-            self.virginia = self._edge("virginia", "127.0.0.1:0", f"http://{HOST}:{self.site.port}")
+            self.site = self._start_site(self._place(), 1)
+            self.virginia = self._edge("virginia", f"{HOST}:{self._place()}", f"http://{HOST}:{self.site.port}")
             self.ocean = self._program("ocean", {"port": self.virginia.port, "one_way_s": self._ocean_s / 2})
             across = ("--shield", f"http://{HOST}:{self.ocean.port}")
             origin = f"http://{HOST}:{self.site.port}"
@@ -156,6 +158,9 @@ class World:
         for program in reversed(self._running):
             program.close()
         self._running.clear()
+        for place in self._places:
+            place.close()
+        self._places.clear()
 
     def restart_site(self, edition: int) -> None:
         """The site's own server comes back where it was."""
@@ -178,6 +183,17 @@ class World:
         """Purge at London, which passes it on."""
         fields = {"Authorization": f"Bearer {self.secret}", "Content-Type": "application/json"}
         return await ask(self.london.port, "/.samovar/purge", method="POST", fields=fields, body=json.dumps(words).encode())
+
+    def _place(self) -> int:
+        """A port for a program that dies and comes back: bound here, it is given to nobody else meanwhile. 0, which is
+        any, where a system lets no program listen on what another has bound."""
+        if sys.platform != "linux":
+            return 0
+        place = socket.socket()
+        self._places.append(place)
+        place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        place.bind((HOST, 0))
+        return int(place.getsockname()[1])
 
     def _start_site(self, port: int, edition: int) -> Program:
         return self._program("web_origin", {"port": port, "edition": edition, "query_s": self._query_s})
