@@ -12,7 +12,7 @@ from samovar.edge.exchange import quick
 from samovar.edge.exchange import wall
 from samovar.edge.proxy.limits import FrontLimits, UpstreamLimits
 from samovar.edge.rules import Entry, Policy, format_date
-from support import run_async
+from support import LIMIT, run_async
 from world import Says, World
 
 FRESH = "Cache-Control: max-age=60"
@@ -219,7 +219,7 @@ def test_waiters_beyond_their_number_are_turned_away():
         for client in clients:
             await client.send(get("/"))
         turned_away = 0
-        for done in asyncio.as_completed([client.head() for client in clients], timeout=10):
+        for done in asyncio.as_completed([client.head() for client in clients], timeout=LIMIT):
             status, fields = await done
             turned_away += status == 503
             if turned_away == 2:

@@ -186,7 +186,7 @@ async def test_body_that_drips_is_not_kept_for_longer_than_its_limit():
                 await asyncio.sleep(0.0005)
                 yield b"x"
 
-    world = World(Dripping(), fill="30ms", gap="20ms")
+    world = World(Dripping(), fill="30ms", gap="60s")
     client = await world.ask()
     assert client.aborted and len(world.cache) == 0 and world.stats.refused == 1
 

@@ -252,7 +252,7 @@ def test_child_of_a_fork_opens_connections_of_its_own(kind, asker):
     assert run(node.read(["k1"]))[1][0].body == b"1"
     pid = os.fork()
     if pid == 0:
-        signal.alarm(20)
+        signal.alarm(60)
         code = 1
         try:
             for _ in range(20):

@@ -101,11 +101,11 @@ for _ in range(15):
     if child == 0:
         fine = not page.running and page.touch_tags("all") == 8
         page.start()
-        fine = fine and page.stop(timeout=20) and [page(key) for key in range(8)] == [(key, os.getpid()) for key in range(8)]
+        fine = fine and page.stop(timeout=60) and [page(key) for key in range(8)] == [(key, os.getpid()) for key in range(8)]
         os._exit(0 if fine else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 over.set()
-assert page.stop(timeout=20)
+assert page.stop(timeout=60)
 print("done")
 """, flags=("-W", "ignore::DeprecationWarning"))
     assert out.strip() == "done"

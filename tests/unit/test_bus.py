@@ -471,7 +471,7 @@ def test_cluster_that_ends_leaves_no_thread_and_no_near_entries(pair):
     one.get("tea")
     one.close()
     for thread in threads:
-        thread.join(20)
+        thread.join(60)
         assert not thread.is_alive()
     assert len(one.near) == 0 and not one.stats().hears
 

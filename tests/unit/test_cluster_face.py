@@ -152,7 +152,7 @@ def test_load_over_the_soft_limit_serves_what_is_old_where_there_is_something(sh
     shop.clock.advance(11)
     gate.open.clear()
     assert cluster.get_or_set("tea", gate, soft_timeout=0.01) == "old"
-    assert cluster.get_or_set("tea", gate, soft_timeout="10ms", hard_timeout=5) == "old"
+    assert cluster.get_or_set("tea", gate, soft_timeout="10ms", hard_timeout=LIMIT) == "old"
     gate.open.set()
     until(lambda: cluster.get("tea") == "new 2")
     assert gate.calls == 2 and cluster.stats().stale_hits == 2

@@ -195,9 +195,9 @@ def load():
     entered.set()
     threading.Event().wait()
 assert loading.get_or_set(core, "a", load, fresh=fresh) == "old"
-assert entered.wait(20)
+assert entered.wait(60)
 '''
-done = subprocess.run([sys.executable, "-c", code, ":".join(sys.path)], capture_output=True, text=True, timeout=40)
+done = subprocess.run([sys.executable, "-c", code, ":".join(sys.path)], capture_output=True, text=True, timeout=120)
 assert (done.returncode, done.stderr) == (0, ""), done
 """)
 
@@ -216,13 +216,13 @@ if hasattr(os, "fork"):
         entered.set()
         wait_for(go)
         return "parent"
-    crew = Crew(lambda: loading.get_or_set(core, "a", load, hard_timeout=20))
+    crew = Crew(lambda: loading.get_or_set(core, "a", load, hard_timeout=60))
     wait_for(entered)
     pid = os.fork()
     if pid == 0:
         code = 1
         try:
-            assert loading.get_or_set(core, "a", lambda: "child", hard_timeout=15) == "child"
+            assert loading.get_or_set(core, "a", lambda: "child", hard_timeout=60) == "child"
             code = 0
         finally:
             os._exit(code)

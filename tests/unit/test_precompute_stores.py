@@ -247,23 +247,23 @@ clock, entered, go = ManualClock(), threading.Event(), threading.Event()
 def page(key):
     if key == "tea" and not go.is_set():
         entered.set()
-        assert go.wait(20)
+        assert go.wait(60)
     return f"{key} by {os.getpid()}"
 
 page.start()
-assert entered.wait(20)
+assert entered.wait(60)
 child = os.fork()
 if child == 0:
     go.set()
     assert not page.running and page.status().building == 0
     clock.advance(1)
     page.start()
-    assert page.wait(20) and page("tea") == f"tea by {os.getpid()}", page.status()
+    assert page.wait(60) and page("tea") == f"tea by {os.getpid()}", page.status()
     assert page.stop()
     os._exit(0)
 go.set()
 assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-assert page.wait(20) and page("film") == f"film by {os.getpid()}" and page.stop()
+assert page.wait(60) and page("film") == f"film by {os.getpid()}" and page.stop()
 print("done")
 """)
     assert out.strip() == "done"
