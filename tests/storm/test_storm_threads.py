@@ -572,7 +572,7 @@ never = threading.Event()
 def f(x):
     calls.append(x)
     if len(calls) == 1:
-        never.wait(20)
+        never.wait(120)
     return [x]
 
 def follow():
