@@ -9,8 +9,11 @@ from support import fresh_python
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc/self/statm")
 
 MEASURE = """
-import asyncio, gc, itertools, os, sys, sysconfig
+import asyncio, ctypes, gc, itertools, os, sys, sysconfig
 import samovar, samovar._core
+
+PR_SET_THP_DISABLE = 41  # else a few bytes may bring two megabytes, where the system gives every process huge pages
+ctypes.CDLL(None).prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0)
 
 # a free-threaded Python keeps pages for each size of objects, and takes its time to give them back
 LIMIT = 5_000_000 if sysconfig.get_config_var("Py_GIL_DISABLED") else 1_500_000

@@ -190,17 +190,36 @@ def two_redises():
         server.end()
 
 
+class Lateness(threading.Thread):
+    """How late a thread of this process wakes from its sleep, at worst: the one that listens to the bus does, too."""
+
+    def __init__(self):
+        super().__init__(daemon=True)
+        self.due, self.worst, self.over = stopwatch(), 0.0, threading.Event()
+
+    def run(self):
+        while not self.over.is_set():
+            self.due = stopwatch() + 0.005
+            self.over.wait(0.005)
+            self.worst = self()
+
+    def __call__(self):
+        return max(self.worst, stopwatch() - self.due)
+
+
 @pytest.mark.parametrize("fault", ["SIGKILL", "SIGSTOP"])
 def test_near_cache_moves_to_the_other_node_of_the_bus_and_serves_nothing_stale(fault, two_redises, clusters):
-    """A writer counts up and deletes; readers in another cluster never see what was deleted more than a second before, while
-    the node of the bus dies and comes back, and the near cache answers again without it."""
+    """A writer counts up and deletes; readers in another cluster never see what was deleted more than a second before, and
+    what a busy machine takes to wake threads, while the node of the bus dies and comes back, and the near cache answers
+    again without it."""
     nodes = {"a": two_redises[0].url, "b": two_redises[1].url}
     here, writer = (clusters(*(RedisNode(url, name=name, timeout=SHORT_S) for name, url in nodes.items())) for _ in range(2))
-    truth, told, wrong, over = [0], [(0, 0.0)], [], threading.Event()
+    truth, told, wrong, late = [0], [(0, 0.0)], [], Lateness()
 
     def read():
-        while not over.is_set():
-            least = next(number for number, since in reversed(told) if since < stopwatch() - 1.0)
+        while not late.over.is_set():
+            known = stopwatch() - 1.0 - 3 * late()
+            least = next(number for number, since in reversed(told) if since < known)
             value = here.get_or_set("n", lambda: truth[0])
             if value < least:
                 wrong.append((value, least))
@@ -210,7 +229,7 @@ def test_near_cache_moves_to_the_other_node_of_the_bus_and_serves_nothing_stale(
         writer.delete("n")
         told.append((truth[0], stopwatch()))
 
-    readers = [threading.Thread(target=read) for _ in range(2)]
+    readers = [late, *(threading.Thread(target=read) for _ in range(2))]
     for reader in readers:
         reader.start()
     try:
@@ -228,7 +247,7 @@ def test_near_cache_moves_to_the_other_node_of_the_bus_and_serves_nothing_stale(
             until(lambda name=name: write() or writer.stats().nodes[name][0] == "up"
                   and not any(carrier.owed for carrier in writer._bus.carriers))
     finally:
-        over.set()
+        late.over.set()
         for reader in readers:
             reader.join(LIMIT)
     assert not wrong and truth[0] > 20
