@@ -156,11 +156,9 @@ class World:
 
 async def until(promise):
     """Give the loop away until the promise holds."""
-    for _ in range(20_000):
-        if promise():
-            return
-        await asyncio.sleep(0)
-    raise AssertionError("did not come true")
+    async with asyncio.timeout(LIMIT):
+        while not promise():
+            await asyncio.sleep(0)
 
 
 async def settle(turns=50):

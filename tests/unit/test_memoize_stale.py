@@ -13,7 +13,7 @@ import pytest
 
 from samovar import Freshness, ManualClock, memoize
 from samovar.app.background import THREADS
-from support import Crew, check, run_async, together, until, wait_for
+from support import LIMIT, Crew, check, run_async, together, until, wait_for
 
 WINDOW = Freshness(ttl=10, stale_while_revalidate=20)
 RESCUE = Freshness(ttl=10, stale_if_error=20)
@@ -82,11 +82,9 @@ async def crowd(memo, *args, size=50):
 
 async def turns(promise):
     """Give every other task its turn until the promise holds."""
-    for _ in range(10_000):
-        if promise():
-            return
-        await asyncio.sleep(0)
-    pytest.fail(f"did not come true: {promise}")
+    async with asyncio.timeout(LIMIT):
+        while not promise():
+            await asyncio.sleep(0)
 
 
 # ------------------------------------------------------------------ stale while revalidate
