@@ -13,7 +13,7 @@ $(if $(TAG),,$(error PYTHON=$(PYTHON) does not run))
 VENV := .venv/$(TAG)
 PY := $(VENV)/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check -qq
-PYTEST = $(PY) -m pytest -p randomly --timeout 300 $(PLUGIN)
+PYTEST = $(PY) -m pytest -p randomly --timeout 900 $(PLUGIN)
 NATIVE := setup.py $(wildcard csrc/*/*.[ch] src/samovar/*.pyx src/samovar/*.px[di])
 STRICT := -std=c11 -Wall -Wextra -Wconversion -Wshadow -Werror
 TARGETS := x86_64-windows-gnu aarch64-windows-gnu aarch64-macos x86_64-linux-musl aarch64-linux-musl x86-linux-gnu
@@ -70,7 +70,7 @@ sanitize: $(VENV)/.built ## the pure core and the extension under the address an
 	env PYTHONPATH=build/sanitize/lib PYTHONMALLOC=malloc SAMOVAR_SANITIZED=1 \
 	    LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
 	    ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 \
-	    $(PYTEST) -n $(JOBS) -m 'not slow' $(SANITIZED) $(ARGS)
+	    $(PYTEST) --tb=native -n $(JOBS) -m 'not slow' $(SANITIZED) $(ARGS)
 
 refleaks: PYTHON_DEBUG ?= python3-dbg
 refleaks: ## every test again and again on a debug Python, counting references (Debian: python3-dbg)

@@ -22,7 +22,7 @@ BROWSERS = ("chromium-headless-shell", "chromium", "google-chrome")
 
 
 class Pages(BaseHTTPRequestHandler):
-    """An origin: every path is a page of its own, good for a minute, with a tag; it counts."""
+    """An origin: every path is a page of its own, good for ten minutes, with a tag; it counts."""
 
     protocol_version = "HTTP/1.1"
     asked, lock = 0, threading.Lock()
@@ -32,7 +32,7 @@ class Pages(BaseHTTPRequestHandler):
             type(self).asked += 1
             body = f"page {self.path} number {self.asked}".encode()
         self.send_response(200)
-        self.send_header("Cache-Control", "max-age=60")
+        self.send_header("Cache-Control", "max-age=600")
         self.send_header("Surrogate-Key", "news")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()

@@ -20,6 +20,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform == "win32", reas
 
 CHILD = """
 import json, os, sys
+from samovar.edge.proxy.limits import FrontLimits
 from samovar.edge.proxy.proxy import serve
 from samovar.edge.proxy.settings import Settings
 from samovar.edge.rules import Policy
@@ -37,7 +38,9 @@ async def admin(edge, request, sender):
     return True
 
 if __name__ == "__main__":
-    serve(Settings(**json.loads(sys.argv[1]), admin=admin, admin_path="/-/"), ready=lambda place: print(place[1], flush=True))
+    limits = FrontLimits(keep_alive_s=600)
+    settings = Settings(**json.loads(sys.argv[1]), limits=limits, admin=admin, admin_path="/-/")
+    serve(settings, ready=lambda place: print(place[1], flush=True))
 """
 
 
@@ -55,7 +58,7 @@ class Numbered(http.server.BaseHTTPRequestHandler):
             self.go.wait(LIMIT)
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
-        self.send_header("Cache-Control", "max-age=60")
+        self.send_header("Cache-Control", "max-age=600")
         self.end_headers()
         self.wfile.write(body)
 
@@ -133,7 +136,7 @@ def workers_of(port, least, but=()):
 
 def test_purge_reaches_every_worker_before_it_is_answered_and_a_dead_one_is_replaced(tmp_path, origin):
     kind, at = origin
-    with served(tmp_path, at, workers=2) as (process, port):
+    with served(tmp_path, at, workers=2, purge_s=LIMIT) as (process, port):
         workers = workers_of(port, 2)
         assert {ask(port, "/page", one)[2] for one in workers.values()} == {b"1", b"2"}
         assert {ask(port, "/page", one)[2] for one in workers.values()} == {b"1", b"2"}

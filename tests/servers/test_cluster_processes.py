@@ -93,7 +93,7 @@ def staleness(places, how, reads):
                for seed in range(PROCESSES)]
     for worker in workers:
         worker.start()
-    told_all = [told.get(timeout=250) for _ in workers]
+    told_all = [told.get(timeout=600) for _ in workers]
     for worker in workers:
         worker.join(LIMIT)
     return sum(stale for stale, _ in told_all), sum(node[2] for _, nodes in told_all for node in nodes.values())

@@ -7,10 +7,11 @@ import threading
 import pytest
 
 from ahead import Work, ahead
-from samovar import AsyncCluster, Cluster, LocalNode, NotBuilt
+from samovar import AsyncCluster, Cluster, Freshness, LocalNode, NotBuilt
 from support import FREE_THREADED, fresh_python, together
 
 KEYS = ["a", "b", "c", "d", "e"]
+LASTING = Freshness(ttl=60, stale_if_error=60)  # of `every` it would be a few times that: less than a busy machine takes
 
 
 class Original(Work):
@@ -39,7 +40,7 @@ def test_changes_that_are_touched_are_built_and_results_never_go_back(kind, wher
     work, store = Original(), None
     if where == "cluster":
         store = (Cluster if kind == "threads" else AsyncCluster)([LocalNode("one"), LocalNode("two")])
-    with ahead(kind, work, keys=KEYS, every="5ms", concurrency=3, tags=lambda key: [key, "all"], store=store,
+    with ahead(kind, work, keys=KEYS, every="5ms", fresh=LASTING, concurrency=3, tags=lambda key: [key, "all"], store=store,
                name="storm") as page:
         def change(keys):
             for lap in range(60):
@@ -80,9 +81,9 @@ def test_changes_that_are_touched_are_built_and_results_never_go_back(kind, wher
 def test_forks_in_the_middle_of_building_leave_children_that_can_build():
     out = fresh_python("""
 import os, threading
-from samovar import precompute
+from samovar import Freshness, precompute
 
-@precompute(keys=range(8), every="1ms", concurrency=3, tags=lambda key: ["all", f"page:{key}"])
+@precompute(keys=range(8), every="1ms", fresh=Freshness(ttl=60, stale_if_error=60), concurrency=3, tags=lambda key: ["all", f"page:{key}"])
 def page(key):
     return key, os.getpid()
 

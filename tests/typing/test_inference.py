@@ -18,7 +18,7 @@ def run(module, *args):
     if importlib.util.find_spec(module.partition(".")[0]) is None:
         pytest.fail(f"{module} is not installed: `make test` installs it (the group `check` of pyproject.toml)")
     command = [sys.executable, "-m", module, *map(str, args)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=280, cwd=CASES, stdin=subprocess.DEVNULL)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=800, cwd=CASES, stdin=subprocess.DEVNULL)
     assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout}{done.stderr}"
     return done.stdout
 
