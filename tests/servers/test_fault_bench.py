@@ -29,15 +29,23 @@ from support import LIMIT, until  # noqa: E402
 def test_row_is_played_on_real_engines(face, monkeypatch):
     program("redis-server")
     monkeypatch.setattr(stage, "Plan", functools.partial(stage.Plan, timeout_s=LIMIT))  # a busy machine is no fault
-    said = io.StringIO()
-    with redirect_stdout(said):
-        main(["--row", "sigkill", "--engine", "redis", "--seconds", "0.5", "--tries", "1", "--json", *face])
-    [row] = json.loads(said.getvalue())
-    figures = {name: figure["value"] for name, figure in row["figures"].items()}
-    assert (row["row"], row["engine"], figures["errors"]) == ("sigkill", "redis", 0)
-    assert 0 < figures["calls"] <= KEYS and 1 <= figures["at once"] <= 8
-    assert 0 <= figures["noticed"] < LIMIT  # 0: a machine that stood still made the node look slow before
-    assert row["calm_p99_s"] > 0
+    monkeypatch.setattr(stage, "PATIENCE_S", 4 * LIMIT)
+
+    def played(seconds):
+        said = io.StringIO()
+        with redirect_stdout(said):
+            main(["--row", "sigkill", "--engine", "redis", "--seconds", seconds, "--tries", "1", "--json", *face])
+        [row] = json.loads(said.getvalue())
+        figures = {name: figure["value"] for name, figure in row["figures"].items()}
+        assert (row["row"], row["engine"], figures["errors"]) == ("sigkill", "redis", 0)
+        assert figures["calls"] <= KEYS and figures["at once"] <= 8
+        return figures["calls"] > 0 and figures["noticed"] is not None and figures["noticed"] < LIMIT, figures, row
+
+    for seconds in ("0.5", "4", "16"):  # a crowd that a busy machine does not run asks nothing meanwhile
+        saw_the_fault, figures, row = played(seconds)
+        if saw_the_fault:
+            break
+    assert saw_the_fault and figures["noticed"] >= 0 and figures["at once"] >= 1 and row["calm_p99_s"] > 0
 
 
 # ------------------------------------------------------------------ judging

@@ -83,7 +83,8 @@ def test_forks_in_the_middle_of_building_leave_children_that_can_build():
 import os, threading
 from samovar import Freshness, precompute
 
-@precompute(keys=range(8), every="1ms", fresh=Freshness(ttl=60, stale_if_error=60), concurrency=3, tags=lambda key: ["all", f"page:{key}"])
+@precompute(keys=range(8), every="1ms", fresh=Freshness(ttl=60, stale_if_error=60), concurrency=3,
+            tags=lambda key: ["all", f"page:{key}"])
 def page(key):
     return key, os.getpid()
 

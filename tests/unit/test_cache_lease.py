@@ -23,7 +23,7 @@ def home(tmp_path):
 @pytest.fixture
 def pair(home):
     """Two caches that are one to their leases, as in two processes."""
-    return tuple(Cache(name="shop", lease=FileLease(home, shared=True)) for _ in range(2))
+    return tuple(Cache(name="shop", lease=FileLease(home, shared=True, keep="1h")) for _ in range(2))
 
 
 def never():
@@ -73,7 +73,7 @@ def test_options_that_do_not_go_together_are_refused(home):
 # ------------------------------------------------------------------ handing over
 
 def test_result_is_handed_over_with_all_that_it_carries(home):
-    one, two = (Cache(name="shop", lease=FileLease(home, shared=True), maxweight=100) for _ in range(2))
+    one, two = (Cache(name="shop", lease=FileLease(home, shared=True, keep="1h"), maxweight=100) for _ in range(2))
 
     def load(context):
         context.tags = ["herbs", "tea"]
@@ -98,7 +98,7 @@ def test_each_gets_values_of_its_own(pair):
 
 
 def test_caches_of_other_names_share_nothing(home):
-    lease = FileLease(home, shared=True)
+    lease = FileLease(home, shared=True, keep="1h")
     assert [Cache(name=name, lease=lease).get_or_set("key", lambda: name) for name in "abc"] == ["a", "b", "c"]
 
 
@@ -112,7 +112,7 @@ def test_ttl_of_a_hand_over_has_run_on(home, monkeypatch):
 
 
 def test_what_is_past_its_ttl_is_loaded_anew(home, monkeypatch):
-    one, two = (Cache(name="shop", lease=FileLease(home, shared=True), ttl=3) for _ in range(2))
+    one, two = (Cache(name="shop", lease=FileLease(home, shared=True, keep="1h"), ttl=3) for _ in range(2))
     one.get_or_set("key", lambda: 1)
     monkeypatch.setattr(two._leasing.lease._handover, "now", lambda: stopwatch() + 3)
     assert two.get_or_set("key", lambda: 2) == 2
@@ -195,7 +195,7 @@ def test_batch_with_a_key_that_has_no_name_loads_nothing(pair):
 
 
 def test_loads_of_every_verb_are_handed_over(home):
-    one, two = (Cache(name="shop", lease=FileLease(home, shared=True), loader=lambda key: [key]) for _ in range(2))
+    one, two = (Cache(name="shop", lease=FileLease(home, shared=True, keep="1h"), loader=lambda key: [key]) for _ in range(2))
     one.get_or_load("a")
     run_async(one.aget_or_load("b"))
     one.warm("cd")
@@ -222,7 +222,7 @@ def test_cached_functions_share_through_their_cache(pair):
 def test_stale_value_is_renewed_by_one_for_both(home):
     clock, calls = ManualClock(), []
     fresh = Freshness(ttl=60, stale_while_revalidate=600)
-    one, two = (Cache(name="shop", lease=FileLease(home, shared=True), fresh=fresh, clock=clock) for _ in range(2))
+    one, two = (Cache(name="shop", lease=FileLease(home, shared=True, keep="1h"), fresh=fresh, clock=clock) for _ in range(2))
 
     def load():
         calls.append(1)
@@ -240,7 +240,7 @@ def test_stale_value_is_renewed_by_one_for_both(home):
 
 def test_early_renewal_takes_nothing_that_it_had(home):
     clock = ManualClock()
-    one, two = (Cache(name="shop", lease=FileLease(home, shared=True), ttl=60, clock=clock) for _ in range(2))
+    one, two = (Cache(name="shop", lease=FileLease(home, shared=True, keep="1h"), ttl=60, clock=clock) for _ in range(2))
     one.get_or_set("key", lambda: 1)
     two.get_or_set("key", never)
     assert two.refresh("key", lambda: 2) == 2
@@ -249,7 +249,8 @@ def test_early_renewal_takes_nothing_that_it_had(home):
 
 def test_stale_if_error_serves_on(home):
     clock = ManualClock()
-    one = Cache(name="shop", lease=FileLease(home, shared=True), clock=clock, fresh=Freshness(ttl=1, stale_if_error=60))
+    lease, fresh = FileLease(home, shared=True, keep="1h"), Freshness(ttl=1, stale_if_error=60)
+    one = Cache(name="shop", lease=lease, clock=clock, fresh=fresh)
     one.get_or_set("key", lambda: 1)
     clock.advance(2)
     assert one.get_or_set("key", never) == 1
@@ -468,7 +469,7 @@ def test_lease_is_let_go_on_every_way_out(pair):
 # ------------------------------------------------------------------ memoize
 
 def memos(home, fn, **options):
-    return [memoize(fn, lease=FileLease(home, shared=True), name="square", **options) for _ in range(2)]
+    return [memoize(fn, lease=FileLease(home, shared=True, keep="1h"), name="square", **options) for _ in range(2)]
 
 
 def square(x, *, times=1):
@@ -549,7 +550,7 @@ def test_answer_from_before_an_invalidation_is_not_taken(home, verb):
 
 
 def test_memo_around_a_memo_has_its_own_lease(home):
-    inner = memoize(square, lease=FileLease(home, shared=True), name="inner")
+    inner = memoize(square, lease=FileLease(home, shared=True, keep="1h"), name="inner")
     outer = memoize(inner, tags="t")
     assert outer._leasing is None
     assert outer(3) == [9]

@@ -63,7 +63,7 @@ def test_directory_is_made_for_its_owner_alone(home):
 
 @posix
 def test_files_are_made_for_their_owner_alone(home):
-    FileLease(home, shared=True).load("a", lambda: 1)
+    FileLease(home, shared=True, keep="1h").load("a", lambda: 1)
     assert {stat.S_IMODE(path.stat().st_mode) for path in home.iterdir()} == {0o600}
     assert len(list(home.iterdir())) == 2
 
@@ -343,7 +343,7 @@ def test_leases_that_are_gone_leave_no_file_open(home):
 # ------------------------------------------------------------------ loads alone
 
 def test_load_is_made_once_and_handed_over(home):
-    leases = [FileLease(home, shared=True) for _ in range(4)]
+    leases = [FileLease(home, shared=True, keep="1h") for _ in range(4)]
     calls = []
 
     def load():
@@ -356,7 +356,7 @@ def test_load_is_made_once_and_handed_over(home):
 
 
 def test_tasks_load_once_and_hand_over(home):
-    leases = [FileLease(home, shared=True) for _ in range(4)]
+    leases = [FileLease(home, shared=True, keep="1h") for _ in range(4)]
     calls = []
 
     async def load():
@@ -386,14 +386,14 @@ def test_load_without_shared_runs_in_turn(home):
 
 
 def test_load_that_raises_hands_nothing_over(home):
-    one, two = FileLease(home, shared=True), FileLease(home, shared=True)
+    one, two = FileLease(home, shared=True, keep="1h"), FileLease(home, shared=True, keep="1h")
     with pytest.raises(ZeroDivisionError):
         one.load("a", lambda: 1 // 0)
     assert two.load("a", lambda: 2) == 2
 
 
 def test_result_that_is_no_plain_data_is_counted_and_not_handed_over(home):
-    one, two = FileLease(home, shared=True), FileLease(home, shared=True)
+    one, two = FileLease(home, shared=True, keep="1h"), FileLease(home, shared=True, keep="1h")
     assert isinstance(one.load("a", Point), Point)
     assert two.load("a", lambda: 2) == 2
     assert one.stats().not_plain == 1 and one.stats().offered == 0
@@ -401,7 +401,7 @@ def test_result_that_is_no_plain_data_is_counted_and_not_handed_over(home):
 
 @pytest.mark.parametrize("wrong", [{"fn": 7}, {"ttl": -1}, {"name": Point()}], ids=["fn", "ttl", "name"])
 def test_wrong_argument_of_load_changes_nothing(home, wrong):
-    lease = FileLease(home, shared=True)
+    lease = FileLease(home, shared=True, keep="1h")
     with pytest.raises((TypeError, ValueError), match="load|FileLease"):
         lease.load(**{"name": "a", "fn": lambda: 1} | wrong)
     assert not lease._held and lease.stats().taken == 0
@@ -605,7 +605,7 @@ def test_garbage_in_the_lock_file_does_no_harm(home, kind):
 
 @pytest.mark.parametrize("remove", ["files", "directory"])
 def test_lease_begins_anew_where_its_files_were_removed(home, kind, remove):
-    one, two = FileLease(home, shared=True), FileLease(home, shared=True)
+    one, two = FileLease(home, shared=True, keep="1h"), FileLease(home, shared=True, keep="1h")
     with one.hold("a"), two.hold("b"):
         for path in home.iterdir():
             path.unlink()
@@ -623,7 +623,7 @@ def test_lease_begins_anew_where_its_files_were_removed(home, kind, remove):
 def test_full_disk_hands_nothing_over_and_fails_no_load(home):
     fresh_python("""
 import os, resource, sys, samovar
-lease = samovar.FileLease(sys.argv[1], shared=True)
+lease = samovar.FileLease(sys.argv[1], shared=True, keep="1h")
 lease.load("small", lambda: 1)
 resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
 assert lease.load("large", lambda: "x" * 5000) == "x" * 5000
@@ -638,7 +638,7 @@ assert sorted(name.rpartition(".")[2] for name in os.listdir(sys.argv[1]) if "lo
 def test_no_more_open_files_fail_no_load(home):
     fresh_python("""
 import os, resource, sys, samovar
-lease = samovar.FileLease(sys.argv[1], shared=True)
+lease = samovar.FileLease(sys.argv[1], shared=True, keep="1h")
 resource.setrlimit(resource.RLIMIT_NOFILE, (3, 3))
 assert lease.load("a", lambda: 1) == 1
 assert lease.stats().taken == 0 and lease.stats().errors > 0
@@ -654,7 +654,7 @@ above = tempfile.mkdtemp()
 os.chmod(above, 0o777)
 os.seteuid(65534)
 home = above + "/home"
-lease = samovar.FileLease(home, shared=True)
+lease = samovar.FileLease(home, shared=True, keep="1h")
 os.chmod(home, 0o500)
 assert lease.load("a", lambda: 1) == 1
 os.chmod(home, 0)

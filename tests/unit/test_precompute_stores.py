@@ -131,12 +131,12 @@ def test_plain_function_over_an_async_cluster_is_awaited(clock):
 
 @KINDS
 def test_lease_has_one_of_several_build_and_the_others_take_it(kind, clock, tmp_path):
-    lease = FileLease(tmp_path, shared=True)
+    lease = FileLease(tmp_path, shared=True, keep="1h")
     how = dict(keys=["tea", "film"], every="1m", name="pages", clock=clock)
     mine, theirs = Work(), Work()
     with ahead(kind, mine, lease=lease, **how) as here:
         here.rest()
-        with ahead(kind, theirs, lease=FileLease(tmp_path, shared=True), **how) as there:
+        with ahead(kind, theirs, lease=FileLease(tmp_path, shared=True, keep="1h"), **how) as there:
             there.rest()
             assert theirs.calls == [] and there("tea") == "tea 1"
             for _ in range(3):
@@ -156,8 +156,8 @@ def test_lease_has_one_of_several_build_and_the_others_take_it(kind, clock, tmp_
 def test_builder_that_finds_another_at_work_goes_on_with_other_keys(kind, clock, tmp_path):
     how = dict(keys=["tea", "film"], every="1m", name="pages", concurrency=1, clock=clock)
     mine, theirs = Work(), Work()
-    with ahead(kind, mine, lease=FileLease(tmp_path, shared=True), **how) as here, \
-            ahead(kind, theirs, lease=FileLease(tmp_path, shared=True), **how) as there:
+    with ahead(kind, mine, lease=FileLease(tmp_path, shared=True, keep="1h"), **how) as here, \
+            ahead(kind, theirs, lease=FileLease(tmp_path, shared=True, keep="1h"), **how) as there:
         here.rest()
         there.rest()
         mine.calls.clear()
