@@ -159,9 +159,9 @@ def faults(server, proxy):
 
 @pytest.mark.parametrize("fault", ["SIGKILL", "SIGSTOP", "CLIENT KILL", "partition", "reset"])
 def test_near_cache_falls_silent_when_the_bus_dies_and_is_flushed_when_it_is_back(fault, own_redis, proxied, clusters):
-    proxy = proxied(own_redis.port)
-    here = clusters(RedisNode(f"redis://127.0.0.1:{proxy.port}", name="bus", timeout=SHORT_S))
-    writer = clusters(RedisNode(own_redis.url, name="bus", timeout=SHORT_S))
+    proxy, timeout = proxied(own_redis.port), 1.0 if fault in ("SIGSTOP", "partition") else LIMIT
+    here = clusters(RedisNode(f"redis://127.0.0.1:{proxy.port}", name="bus", timeout=timeout))
+    writer = clusters(RedisNode(own_redis.url, name="bus", timeout=timeout))
     until(lambda: here.set("tea", 1))
     until(lambda: here.get("tea") == 1 and "tea" in here.near)
     flushes = here._keeper.flushes

@@ -48,6 +48,7 @@ _BACKLOG = 2_048  # connections that wait to be accepted
 # steadily would look like one that reads nothing.
 _UNSENT = 131_072
 _OTHER_FILES = 256  # that are open beside connections
+_ANSWERS_S = 15  # a worker that says nothing for so long is replaced; a busy machine needs more than 5 s to start one
 _NOT_STARTED = 3  # how a worker of uvicorn ends that did not start
 
 
@@ -296,6 +297,7 @@ def configured(edge: Edge) -> Any:
         interface="asgi3", log_config=None, access_log=False, proxy_headers=False, server_header=False, date_header=False,
         workers=settings.workers, backlog=_BACKLOG, timeout_keep_alive=limits.keep_alive_s,
         timeout_graceful_shutdown=settings.drain_s, ssl_certfile=settings.certificate, ssl_keyfile=settings.private_key)
+    edge.config.timeout_worker_healthcheck = _ANSWERS_S  # where uvicorn has it
     return edge.config
 
 
