@@ -299,6 +299,21 @@ def test_cluster_keeps_a_node_whose_idle_connections_are_closed(kind, asker, pro
     asker.runner.run(story())
 
 
+def test_task_that_finds_its_connection_about_to_end_asks_over_another_one_however_long_it_lay_idle(redis_server):
+    node = RedisNode(redis_server.url, timeout=LIMIT)
+
+    async def main():
+        assert await arun(node.probe()) == (OK, True)
+        (stream,) = node._line.line._streams.values()
+        stream._moved -= 3600.0  # when something came last
+        stream._raw.close()  # as it is where a write has failed: the loop says so at its next turn
+        status, _ = await arun(node.read(["k"]))
+        await node.aclose()
+        return status
+
+    assert asyncio.run(main()) is OK
+
+
 def test_redis_that_closes_idle_clients_is_no_fault(redis_server):
     node = RedisNode(redis_server.url, timeout=LIMIT)
     with Cluster([node], bus=False) as cluster:

@@ -74,15 +74,15 @@ class Stream(asyncio.Protocol):
     def ask(self, payload: bytes, count: int) -> "asyncio.Future[Any]":
         """Write a request; its replies, a Fault, or Unheard come in the future."""
         future = self.loop.create_future()
+        if not self._asked:
+            self._moved = stopwatch()
         if not self.is_over and self._raw.is_closing():  # a write failed, and the loop has not said so yet
             self.connection_lost(None)
         if self.is_over:
             future.set_result(self._unheard(Fault("reset", f"{self.line.address} closed the connection")))
             return future
-        if not self._asked:
-            self._moved = stopwatch()
-            if self._timer is None:
-                self._timer = self.loop.call_later(self.line.timeout_s, self._look)
+        if not self._asked and self._timer is None:
+            self._timer = self.loop.call_later(self.line.timeout_s, self._look)
         self._asked.append((count, future))
         self._raw.write(payload)
         return future
