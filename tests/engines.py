@@ -208,9 +208,13 @@ class Proxy:
         while True:
             try:
                 here, _ = self.listener.accept()
-                there = socket.create_connection(("127.0.0.1", self.target))
             except OSError:
                 return
+            try:
+                there = socket.create_connection(("127.0.0.1", self.target))
+            except OSError:  # the engine is away: so is what stands before it, until it is back
+                here.close()
+                continue
             self.plugs += [here, there]
             for one, other in ((here, there), (there, here)):
                 threading.Thread(target=self._pass, args=(one, other), daemon=True).start()
