@@ -1,5 +1,5 @@
-"""Lines before the origin: whose client leaves gives his place up at once, and nobody is asked for him; the others keep
-theirs. Against a running proxy over raw sockets, on each event loop.
+"""Lines before the origin: whose client leaves gives his place up at once, and nobody is asked for him; who may have left
+steps behind; the others keep theirs. Against a running proxy over raw sockets, on each event loop.
 """
 
 import asyncio
@@ -18,7 +18,6 @@ from support import run_async
 
 FRESH = "Cache-Control: max-age=60"
 LINES = ["connections", "budget"]
-LEAVES = ["closes", "resets"]
 
 
 @pytest.fixture(autouse=True, params=raw.LOOPS)
@@ -30,10 +29,11 @@ def every_loop(request, monkeypatch):
 class Narrow:
     """A proxy with one place at its origin, which somebody holds until `let_go`. line: what is narrow."""
 
-    def __init__(self, line):
+    def __init__(self, line, **words):
         self.go = asyncio.Event()
         self.budget = OriginBudget(1) if line == "budget" else None
-        words = {"exchange": {"budget": self.budget}} if self.budget else {"upstream": UpstreamLimits(connections=1)}
+        words = {"exchange": {"budget": self.budget}} if self.budget else {
+            "upstream": UpstreamLimits(connections=1, **words)}
         self.proxy = Running(self._answer, **words)
 
     async def _answer(self, reader, writer, number, head):
@@ -52,6 +52,9 @@ class Narrow:
 
     def in_line(self):
         return self.budget.stats().queued if self.budget else len(self.proxy.edge._upstreams[0].pool._waiters)
+
+    def behind(self):
+        return len(self.proxy.edge._upstreams[0].pool._behind)
 
     async def until(self, true):
         while not true():
@@ -76,8 +79,7 @@ def leave(client, how):
         client.close()
 
 
-@pytest.mark.parametrize("how", LEAVES)
-@pytest.mark.parametrize("line", LINES)
+@pytest.mark.parametrize("line,how", [("connections", "resets"), ("budget", "resets"), ("budget", "closes")])
 @pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
 def test_client_that_leaves_gives_up_its_place_and_the_origin_is_not_asked_for_it(line, how, method):
     async def test():
@@ -89,8 +91,26 @@ def test_client_that_leaves_gives_up_its_place_and_the_origin_is_not_asked_for_i
             assert not narrow.go.is_set()
             await narrow.let_go()
             assert narrow.proxy.origin.targets() == [b"/first"]
-            assert narrow.proxy.edge.exchange.numbers.aborted == 1
-            assert narrow.proxy.edge.exchange.numbers.failures == 0
+            numbers = narrow.proxy.edge.exchange.numbers
+            assert numbers.aborted + numbers.errors == 1 and numbers.failures == 0
+
+    run(test())
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
+def test_client_that_closes_gives_up_its_place_to_those_who_came_later(method):
+    async def test():
+        async with Narrow("connections") as narrow:
+            client = await narrow.ask("/left", method=method)
+            await narrow.until(narrow.in_line)
+            leave(client, "closes")
+            await narrow.until(narrow.behind)
+            assert not narrow.in_line()
+            late = await narrow.ask("/late")
+            await narrow.until(narrow.in_line)
+            await narrow.let_go()
+            assert (await late.response())[2] == b"1"
+            assert narrow.proxy.origin.targets() == [b"/first", b"/late", b"/left"]
 
     run(test())
 
@@ -160,24 +180,92 @@ def test_who_asks_first_may_leave_while_the_origin_works_and_the_answer_is_store
     run(test())
 
 
-@pytest.mark.parametrize("line", LINES)
-def test_client_that_closed_its_side_hears_that_it_has_no_place_in_a_line(line):
+def test_client_that_closed_its_side_hears_that_it_has_no_place_in_the_line_of_a_budget():
     async def test():
-        async with Narrow(line) as narrow:
+        async with Narrow("budget") as narrow:
             client = await narrow.ask("/half")
             await narrow.until(narrow.in_line)
             client.writer.write_eof()
             status, fields, _ = await client.response()
             assert status == 503 and "retry-after" in fields and not narrow.in_line()
-            early = await narrow.proxy.connect()  # closed before its request is read
-            early.writer.write(get("/half"))
-            early.writer.write_eof()
+            early = await half(narrow, "/half")
             assert (await early.response())[0] == 503
             crowd = await narrow.ask("/first")  # but what others asked for it still gets
             crowd.writer.write_eof()
             await narrow.until(lambda: narrow.proxy.edge.exchange.numbers.waiting)
             narrow.go.set()
             assert (await crowd.response())[2] == b"0"
+
+    run(test())
+
+
+async def half(narrow, target, **words):
+    """A client that closes its side behind its request, as `printf ... | nc -N` does."""
+    client = await narrow.proxy.connect()
+    client.writer.write(get(target, **words))
+    client.writer.write_eof()
+    return client
+
+
+@pytest.mark.parametrize("when", ["at once", "in line"])
+@pytest.mark.parametrize("method", ["GET", "DELETE"])
+def test_client_that_closed_its_side_gets_its_answer_behind_all_others(when, method):
+    async def test():
+        async with Narrow("connections") as narrow:
+            if when == "at once":
+                client = await half(narrow, "/half", method=method)
+            else:
+                client = await narrow.ask("/half", method=method)
+                await narrow.until(narrow.in_line)
+                client.writer.write_eof()
+            await narrow.until(narrow.behind)
+            late = await narrow.ask("/late")
+            await narrow.until(narrow.in_line)
+            await narrow.let_go()
+            assert [(await one.response())[:3:2] for one in (late, client)] == [(200, b"1"), (200, b"2")]
+
+    run(test())
+
+
+def test_client_that_closed_its_side_gets_its_answer_where_nobody_waits():
+    async def test():
+        async with Narrow("connections") as narrow:
+            await narrow.let_go()
+            assert (await (await half(narrow, "/half")).response())[2] == b"1"
+            assert (await (await half(narrow, "/half")).response())[2] == b"1"
+
+    run(test())
+
+
+def test_answer_that_somebody_else_wants_too_steps_back_into_the_line():
+    async def test():
+        async with Narrow("connections") as narrow:
+            numbers = narrow.proxy.edge.exchange.numbers
+            client = await half(narrow, "/wanted")
+            await narrow.until(narrow.behind)
+            other = await narrow.ask("/wanted")
+            await narrow.until(lambda: numbers.waiting and narrow.in_line() and not narrow.behind())
+            leave(other, "resets")
+            await narrow.until(lambda: narrow.behind() and not narrow.in_line())
+            await narrow.let_go()
+            assert (await client.response())[2] == b"1"
+
+    run(test())
+
+
+def test_line_that_is_full_has_room_for_who_is_there_in_place_of_who_may_have_left():
+    async def test():
+        async with Narrow("connections", queue=1) as narrow:
+            client = await half(narrow, "/half")
+            await narrow.until(narrow.behind)
+            refused = await half(narrow, "/another")
+            assert (await refused.response())[0] == 504
+            late = await narrow.ask("/late")
+            await narrow.until(narrow.in_line)
+            assert (await client.response())[0] == 504 and not narrow.behind()
+            assert (await narrow.proxy.ask(get("/later")))[0] == 504
+            await narrow.let_go()
+            assert (await late.response())[2] == b"1"
 
     run(test())
 

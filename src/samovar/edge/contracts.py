@@ -23,7 +23,7 @@ class Request:
     Content-Length said, or None.
     client: the address of who sent it, for X-Forwarded-For, or None. version: of HTTP, as Via writes it.
     about: whatever its front wants to hand to its origin. wish: withdrawn by its front, when its client left; an origin that
-    lets requests wait in line does so within it.
+    lets requests wait in line does so within it, those that are lost behind the others.
     """
 
     method: str

@@ -11,7 +11,6 @@ The one rule: a request that waited asks the rules anew, with what is there then
 """
 
 import asyncio
-import contextlib
 import logging
 import weakref
 from collections.abc import Callable, Iterable
@@ -138,10 +137,6 @@ class Exchange(Short):
             host = host_of(request.headers)
             key = None if host is None else cache_key(request.scheme, host, request.target, request.headers, self._keyed)
             await self._decide(request, sender, out, None if key is None else key + more)
-        except Withdrawn:
-            self.numbers.aborted += 1
-            with contextlib.suppress(ConnectionError):  # it may only have closed its side
-                await out.error(503, "miss", detail="busy", retry_after_s=1.0)
         except ConnectionError:
             self.numbers.aborted += 1
         except OriginFailed as error:
@@ -223,7 +218,7 @@ class Exchange(Short):
         self.numbers.waiting += 1
         parts = crowd.joins(flight, request.wish)
         try:
-            with request.wish.in_line(origins=False):
+            with request.wish.in_line():
                 return await flight.news(left)
         finally:
             self.numbers.waiting -= 1

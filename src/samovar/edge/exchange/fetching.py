@@ -183,7 +183,7 @@ class Fetcher:
             asked_at = self.wall()
             try:
                 if self.budget is not None:
-                    with request.wish.in_line():
+                    with request.wish.in_line(leaves=True):
                         permit = await self.budget.aenter(waits=waits and not request.wish.lost)
                 reply = await self._reply(request, verdict, inform)
                 received = self.wall()

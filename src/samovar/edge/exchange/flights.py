@@ -36,7 +36,7 @@ class Flight:
     alone: the answer is for its own request only, and others are not to wait for another like it.
     failed: the origin gave no answer, or an error that something stored stands in for: so it may for who waited.
     result: what the leader gets. ended: called once, when it is over.
-    wish, wanted: whether it is still wanted, and by how many who have not left; see Crowd.joins.
+    wish, wanted: whether it is still wanted, and by how many who are there, and who may be; see Crowd.joins.
     """
 
     __slots__ = ("alone", "ended", "entry", "failed", "fence", "filling", "headers", "is_over", "key", "result", "variants",
@@ -51,7 +51,7 @@ class Flight:
         self.alone = self.failed = self.is_over = False
         self.waiters: dict[asyncio.Future[None], None] = {}  # in the order they came
         self.ended: Callable[[], None] | None = None
-        self.wish, self.wanted = Wish(), 0
+        self.wish, self.wanted = Wish(), [0, 0]
 
     def lands(self, entry: Entry, filling: Filling) -> None:
         """Its answer may be stored, and is on its way."""
@@ -142,21 +142,29 @@ class Crowd:
             ended()
 
     def joins(self, flight: Flight, wish: Wish) -> Callable[[], None]:
-        """One more wants its answer; what is returned is called when he wants it no more, and by his wish when it is lost.
-        When all have left, and it still waits for a place at the origin, it is over."""
-        counts = not wish.lost
+        """One more wants its answer; what is returned is called when he wants it no more. Where nobody is left of whom it is
+        known that he is there, it steps behind others (wish.py); when all have left, and it still waits for a place at the
+        origin, it is over."""
+        at: int | None = None  # where he is counted
+
+        def counts(now: int | None) -> None:
+            nonlocal at
+            if at is not None:
+                flight.wanted[at] -= 1
+            if now is not None:
+                flight.wanted[now] += 1
+            at, (sure, unsure) = now, flight.wanted
+            if sure:
+                flight.wish.renew()
+            elif flight.wish.withdraw(sure=not unsure):
+                self.leave(flight)
 
         def parts() -> None:
-            nonlocal counts
-            if counts:
-                counts, wish.then = False, None
-                flight.wanted -= 1
-                if not flight.wanted and flight.wish.withdraw():
-                    self.leave(flight)
+            wish.then = None
+            counts(None)
 
-        if counts:
-            flight.wanted, wish.then = flight.wanted + 1, parts
-        flight.wish.lost = not flight.wanted
+        wish.then = lambda: counts(None if wish.gone else 1)
+        counts(None if wish.gone else int(wish.lost))
         return parts
 
     def is_alone(self, key: bytes) -> bool:

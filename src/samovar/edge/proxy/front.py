@@ -102,7 +102,7 @@ class Front(asyncio.Protocol):
         self._received(data)
 
     def eof_received(self) -> bool:
-        """asyncio's. A client that has said all still gets its answer, but waits in no line for it (wish.py)."""
+        """asyncio's. A client that has said all still gets its answer, but waits behind all others (wish.py)."""
         self._eof = True
         if self._sending is not None:
             self._sending.wish.withdraw(sure=False)

@@ -3,7 +3,7 @@
 A permit for each that may be in use; one that is free is kept for a while and taken again, the last one first. With a
 permit in hand and none free a new one is opened, so there are never more connections than permits. Who finds no permit
 waits in line, first come first served; the line has an end, and waiting a limit. Whose client leaves meanwhile leaves the
-line, and one that left before does not enter it.
+line. Whose client may have left (wish.py) stands behind all others, and makes room for them where the line is at its end.
 """
 
 import asyncio
@@ -24,6 +24,7 @@ class Pool:
         self._connect, self._queue, self._queue_s, self._idle_s = connect, queue, queue_s, idle_s
         self._permits = size
         self._waiters: deque[asyncio.Future[None]] = deque()
+        self._behind: deque[asyncio.Future[None]] = deque()  # those whose clients may have left
         self._idle: dict[OriginConnection, asyncio.TimerHandle] = {}
         self._busy: set[OriginConnection] = set()
         self._closed = False
@@ -96,26 +97,48 @@ class Pool:
         if self._permits > 0:
             self._permits -= 1
             return
-        if wish.lost:
+        if wish.gone:
             raise Withdrawn("nobody waits for this answer")
-        if len(self._waiters) >= self._queue:
-            raise OriginFailed("too many requests wait for the origin", timed_out=True, reached=False)
+        if len(self._waiters) + len(self._behind) >= self._queue:
+            last = None if wish.lost else _next_of(self._behind)
+            if last is None:
+                raise _too_many()
+            last.set_exception(_too_many())
         waiter = asyncio.get_running_loop().create_future()
-        self._waiters.append(waiter)
+        lines = self._waiters, self._behind
+        lines[wish.lost].append(waiter)
+
+        def moves(behind: bool) -> None:
+            if waiter in lines[not behind]:
+                lines[not behind].remove(waiter)
+                lines[behind].append(waiter)
+
         try:
-            with wish.in_line():
+            with wish.in_line(moves):
                 await patience.wait(waiter, self._queue_s, "no free connection in time", reached=False)
         except BaseException:
-            if waiter.done() and not waiter.cancelled():
+            if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
                 self._release()  # it was handed a permit in the moment it gave up
-            elif waiter in self._waiters:
-                self._waiters.remove(waiter)
+            for line in lines:
+                if waiter in line:
+                    line.remove(waiter)
             raise
 
     def _release(self) -> None:
-        while self._waiters:
-            waiter = self._waiters.popleft()
-            if not waiter.done():
-                waiter.set_result(None)  # the permit changes hands
-                return
-        self._permits += 1
+        waiter = _next_of(self._waiters) or _next_of(self._behind)
+        if waiter is None:
+            self._permits += 1
+        else:
+            waiter.set_result(None)  # the permit changes hands
+
+
+def _next_of(line: deque[asyncio.Future[None]]) -> asyncio.Future[None] | None:
+    """Who is first in a line and still waits; he leaves it."""
+    while line:
+        if not (waiter := line.popleft()).done():
+            return waiter
+    return None
+
+
+def _too_many() -> OriginFailed:
+    return OriginFailed("too many requests wait for the origin", timed_out=True, reached=False)
