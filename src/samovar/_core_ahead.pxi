@@ -29,16 +29,19 @@ cdef class Ahead:
         return self.place(key)
 
     cdef look(self, key):
-        cdef AheadJob job = self._jobs.get(key)
+        cdef dict jobs = self._jobs  # what runs meanwhile may put others in its place: a key's __eq__, the store
+        cdef AheadJob job = jobs.get(key)
         if job is None:
             return self._get(self.place(key))
         job.reads += 1
-        return self._get(job.place)
+        place = job.place
+        return self._get(place)
 
     def _look(self, key, /):
         """What the store's `get` gives for a key."""
         return self.look(key)
 
+    @cython.boundscheck(True)  # of a cell: whoever shares the store may have put anything there
     def __call__(self, key, /):
         """The stored result of a key. Where there is none yet it is loaded, once for all who ask.
 

@@ -1,11 +1,13 @@
 """Functions, keys and tags that raise, hang, call back and lie: what is built ahead goes on, and says what is wrong."""
 
 import asyncio
+import weakref
 
 import pytest
 
 from ahead import KINDS as KINDS_OF, Work, ahead
 from samovar import ManualClock, NotBuilt, precompute
+from samovar._core import Ahead, AheadJob
 from support import LIMIT, run_async, until, wait_for
 
 KINDS = pytest.mark.parametrize("kind", ["threads", "tasks"])
@@ -191,3 +193,35 @@ def test_caller_that_gives_what_cannot_be_a_key_is_told(kind, clock):
             page([])
         with pytest.raises(TypeError, match="unhashable"):
             page.touch([])
+
+
+@KINDS
+@pytest.mark.parametrize("value", [(), ("only",), [], 5], ids=repr)
+def test_strange_value_in_a_shared_store_is_an_error_for_who_reads_it(kind, value, clock):
+    with ahead(kind, Work(), keys=["tea"], clock=clock) as page:
+        page.rest()
+        (place,) = page.store  # the only one that is there
+        page.store[place] = value
+        with pytest.raises((IndexError, TypeError)):
+            page("tea")
+
+
+def test_place_of_a_result_lives_for_as_long_as_the_store_looks_at_it():
+    class Place:
+        def __hash__(self):
+            return 1
+
+        def __eq__(self, other):
+            lives.append(weakref.ref(other)() is other)
+            job.place = None
+            return len(lives) > 1
+
+    job, lives = AheadJob(Place()), []
+
+    class Reader(Ahead):
+        def __init__(self):
+            self._jobs, self._get, self._name = {"tea": job}, {Place(): (0, "one"), Place(): (0, "two")}.get, None
+
+    stored, job.place = Reader(), Place()
+    lives.clear()
+    assert stored("tea") == "two" and lives == [True, True]
