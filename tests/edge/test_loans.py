@@ -5,13 +5,18 @@ running proxy over raw sockets, on each event loop.
 import asyncio
 import contextlib
 import sys
+import threading
+from types import SimpleNamespace
 
 import pytest
 import raw
 from raw import Running, answer, get, run, within
+from world import Client, Says, World
 
 from samovar.edge.exchange import loans
 from samovar._base.clock import stopwatch
+from samovar.edge.exchange.body import PIECE
+from samovar.edge.exchange.loans import Loans
 from samovar.edge.proxy import proxy
 from samovar.edge.proxy.limits import FrontLimits
 from samovar.edge.proxy.proxy import relieve
@@ -173,3 +178,66 @@ def test_bound_of_what_is_unsent_is_looked_at_now_and_then(monkeypatch):
     cut = asyncio.Event()
     monkeypatch.setattr(proxy, "relieve", lambda connections, limits, now: cut.set())
     proxied(test)
+
+
+def test_client_of_an_application_that_takes_nothing_is_cut_off_too():
+    async def test():  # its server waits for it, and is not told that nobody wants the answer any more
+        world = World(lambda request: Says(body=bytes(bytearray(SIZE))), memory=SIZE + SIZE // 2)
+        lent = world.exchange._fetcher.loans
+        for target in ("/", "/other"):
+            await world.ask(target)
+        clients = [Client(slow=asyncio.Event()), Client(slow=asyncio.Event())]
+        tasks = [world.start(target, client=client) for target, client in zip(("/", "/other"), clients, strict=True)]
+        await until(lambda: all(client.parts for client in clients))
+        await world.exchange.purge(everything=True)
+        lent._time = lambda time=lent._time: time() + 3_600.0
+        await world.ask("/more")
+        await within(tasks[0])
+        assert clients[0].aborted and not clients[0].ended and not tasks[1].done() and len(lent._open) == 1
+        clients[1].slow.set()
+        await within(tasks[1])
+        assert clients[1].body == bytes(SIZE) and not lent._open
+
+    run(test())
+
+
+def test_loans_of_several_event_loops_are_seen_together_and_each_is_cut_off_in_its_own():
+    class Entry:
+        def __init__(self):
+            self._body = b"x" * SIZE
+
+        @property
+        def body(self):
+            lent.end(lent.begin(self, None))  # what another thread may do at any point
+            return self._body
+
+    class Sender:
+        def abort(self):
+            cut.append(threading.get_ident())
+            gone.set()
+
+    lent, cut = Loans(SimpleNamespace(holds=lambda entry: False), 0, 5.0), []
+    begun, gone = threading.Event(), threading.Event()
+
+    async def other():
+        loan = lent.begin(Entry(), Sender())
+        begun.set()
+        while not gone.is_set():
+            await asyncio.sleep(0.0005)
+        lent.end(loan)
+
+    async def test():
+        thread = threading.Thread(target=lambda: asyncio.run(other()))
+        thread.start()
+        ident = thread.ident
+        while not begun.is_set():
+            await asyncio.sleep(0.0005)
+        lent._time = lambda: stopwatch() + 3_600.0
+        assert lent.largest() == PIECE
+        await asyncio.to_thread(thread.join)
+        assert cut == [ident] and not lent._open
+
+    try:
+        run(test())
+    finally:
+        gone.set()

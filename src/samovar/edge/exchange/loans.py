@@ -5,13 +5,18 @@ for as long as somebody reads it, so many slow readers of different large bodies
 than they may, nothing over PIECE is gathered in memory until they take less: it goes to a file, or through, at the pace of
 those who read it. And clients that hold it up are cut off, the slowest first, until the rest takes no more than it may:
 those that took less than a piece within `lag_s`. Who reads, however much there is to be read, is never cut off.
+
+One exchange may serve several event loops in as many threads: whoever looks sees all of their loans, and cuts off each
+client in its own loop.
 """
 
+import asyncio
+import contextlib
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
-from ..._base.clock import stopwatch
+from ..._base.clock import deadline, stopwatch
 from ..contracts import Sender, Vault
 from ..rules import Entry
 from .body import PIECE
@@ -20,12 +25,28 @@ _ANEW_S = 0.1  # for which what was found is believed
 
 
 class Loan:
-    """A body that one client is being sent. touched: when he last took a piece, by the stopwatch."""
+    """A body that one client is being sent, of the event loop that runs. touched: when he last took a piece, by the
+    stopwatch. limit: of the time that its sending may take, while that goes on."""
 
-    __slots__ = ("entry", "sender", "touched")
+    __slots__ = ("entry", "limit", "loop", "sender", "touched")
 
     def __init__(self, entry: Entry, sender: Sender, touched: float) -> None:
         self.entry, self.sender, self.touched = entry, sender, touched
+        self.loop, self.limit = asyncio.get_running_loop(), cast("asyncio.Timeout | None", None)
+
+    def cut(self) -> None:
+        """Cut his client off, from whichever thread."""
+        if self.loop is asyncio.get_running_loop():
+            self._cut()
+        else:
+            with contextlib.suppress(RuntimeError):  # that loop is closed
+                self.loop.call_soon_threadsafe(self._cut)
+
+    def _cut(self) -> None:
+        self.sender.abort()
+        if self.limit is not None:  # who sends to an application's server waits there, and hears nothing of it
+            with contextlib.suppress(RuntimeError):  # it is over
+                self.limit.reschedule(deadline(0.0))
 
 
 class Loans:
@@ -54,7 +75,7 @@ class Loans:
     def outside(self) -> dict[int, list[Loan]]:
         """The loans of each body that is in memory, and in no store; O(loans)."""
         found: dict[int, list[Loan]] = {}
-        for loan in self._open:
+        for loan in list(self._open):  # in one step: other threads begin and end theirs
             body: Any = loan.entry.body
             if body.__class__ is bytes and len(body) > PIECE:
                 found.setdefault(id(body), []).append(loan)
@@ -82,7 +103,7 @@ class Loans:
                 return
             excess -= _size(loans)
             for loan in loans:
-                loan.sender.abort()
+                loan.cut()
 
 
 def _size(loans: list[Loan]) -> int:

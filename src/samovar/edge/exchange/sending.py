@@ -100,6 +100,8 @@ class Out:
         sender, numbers, started = self._sender, self._numbers, True
         try:
             async with asyncio.timeout(None) as limit:
+                if loan is not None:
+                    loan.limit = limit
                 async for part in parts:
                     for piece in (part,) if part.__class__ is bytes and len(part) <= PIECE else _pieces(part):
                         limit.reschedule(deadline(self._patience_s))
