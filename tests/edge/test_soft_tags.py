@@ -6,10 +6,11 @@ import asyncio
 
 import pytest
 from test_shared_vault import edges
-from world import FRESH, Says, failed, running, settle, until
+from world import FRESH, START, Says, failed, running, settle, until
 
 from samovar.cluster.tags import LONGEST_TAG
 from samovar.edge.contracts import OriginFailed
+from samovar.edge.rules import Policy
 from support import run_async
 
 SOFTLY = {"cache-control": "max-age=60, stale-while-revalidate=30", "surrogate-key": "news"}
@@ -159,3 +160,24 @@ async def test_moment_of_a_purge_that_is_no_moment_counts_as_now():
     await one.vault.cluster.set(b"\rnews", "yesterday")
     one.clock.advance(31)
     assert (await two.ask()).body == b"old"
+
+
+@running
+async def test_answer_with_as_many_tags_as_a_policy_takes_is_kept_and_purged_softly_by_each():
+    most = Policy().max_tags
+    one, two = edges(says(b"old", **{"surrogate-key": " ".join(f"tag{number}" for number in range(most))}), says(b"new"))
+    await one.ask()
+    assert one.stats.stored == 1 and (await two.ask()).body == b"old"
+    await one.exchange.purge(tags=f"tag{most - 1}", soft=True)
+    one.clock.advance(31)
+    assert (await two.ask()).body == b"new"
+
+
+@running
+async def test_mark_of_what_is_not_to_be_waited_for_outlasts_a_soft_purge():
+    one, two = edges(says(b"old"))
+    await one.ask()
+    fence = await one.vault.fence(b"http://h/")
+    assert await one.vault.change(b"http://h/", fence, lambda variants: variants.marked(START + 50.0))
+    await one.exchange.purge(tags="news", soft=True)
+    assert (await two.vault.find(b"http://h/")).mark == START + 50.0

@@ -318,8 +318,8 @@ def completed(found: dict[Any, Any], default: Any) -> dict[Any, Any]:
 def _carried(who: str, tags: Tags) -> tuple[str, ...]:
     """Tags that an envelope can carry: said before anything is loaded for them."""
     given = options.tags(who, tags) or ()
-    if len(given) > MOST_TAGS // PLACES:
-        raise ValueError(f"{who}: tags must be at most {MOST_TAGS // PLACES}, not {len(given)}")
+    if len(given) > MOST_TAGS // (2 * PLACES):
+        raise ValueError(f"{who}: tags must be at most {MOST_TAGS // (2 * PLACES)}, not {len(given)}")
     for tag in given:
         if len(tag.encode()) > LONGEST_TAG:
             raise ValueError(f"{who}: a tag must be at most {LONGEST_TAG} bytes, not {len(tag.encode())}")

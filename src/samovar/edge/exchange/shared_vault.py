@@ -126,6 +126,7 @@ class ClusterVault:
             purged = [moments.get(_moment(tag)) for tag in softly.moved if tag[1:] in entry.tags]
             since = [at if isinstance(at, float) and entry.received <= at <= now else now for at in purged]
             out = out.stored(entry.softened(min(since)) if since else entry, len(variants or ()))
+        out = out if variants is None else out.marked(variants.mark)
         return out if until(out, now) > 0 else None
 
     # ---------------------------------------------------------------- changing
