@@ -15,7 +15,7 @@ import pytest
 import raw
 from raw import Client, Running, answer, get, run, within
 
-from support import until
+from support import LIMIT, until
 
 KINDS = {"ec": ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"], "rsa": ["-newkey", "rsa:2048"]}
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="SIGHUP")
@@ -30,6 +30,10 @@ def made(tmp_path_factory):
         subprocess.run(["openssl", "req", "-x509", *KINDS[kind], "-nodes", "-days", "2", "-keyout", "key", "-out", "cert",
                         "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"], cwd=folder, check=True,
                        capture_output=True)
+    folders["locked"] = folder = tmp_path_factory.mktemp("locked")
+    shutil.copy(folders["second"] / "cert", folder)
+    subprocess.run(["openssl", "pkey", "-in", folders["second"] / "key", "-aes128", "-passout", "pass:secret", "-out", "key"],
+                   cwd=folder, check=True, capture_output=True)
     for name, (chain, key) in {"strange": ("second", "first"), "empty": (None, None)}.items():
         folders[name] = folder = tmp_path_factory.mktemp(name)
         for file, source in (("cert", chain), ("key", key)):
@@ -104,7 +108,7 @@ def test_certificate_is_read_again_at_sighup_and_nobody_is_cut_off(monkeypatch, 
     over_tls(test, folder)
 
 
-@pytest.mark.parametrize("name", ["strange", "empty", "gone"])
+@pytest.mark.parametrize("name", ["strange", "empty", "gone", "locked"])
 def test_certificate_that_cannot_be_used_is_told_and_the_old_one_stays(caplog, made, place, name):
     folder, put = place
 
@@ -171,3 +175,12 @@ def test_every_worker_reads_the_certificate_again_and_keeps_what_it_has(made, pl
     finally:
         origin.shutdown()
         origin.server_close()
+
+
+def test_key_with_a_password_is_not_asked_for_at_the_terminal(made):
+    script = ("import ssl\nfrom samovar.edge.proxy.certificates import Certificates\n"
+              "print(Certificates(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), 'cert', 'key').reload())")
+    path = os.pathsep.join(map(os.path.abspath, sys.path))
+    done = subprocess.run([sys.executable, "-c", script], cwd=made["locked"], env={**os.environ, "PYTHONPATH": path},
+                          input="secret\n", capture_output=True, text=True, start_new_session=True, timeout=LIMIT)
+    assert done.stdout == "False\n" and "old one stays" in done.stderr

@@ -27,7 +27,7 @@ class Certificates:
         all stays as it is."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         try:
-            context.load_cert_chain(self._chain, self._key)
+            context.load_cert_chain(self._chain, self._key, password="")  # else it is asked for at the terminal, and all wait
         except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
             _logger.error("the certificate in %s was not read again, the old one stays: %s", self._chain, error)
             return False
