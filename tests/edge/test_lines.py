@@ -227,6 +227,30 @@ def test_client_that_closed_its_side_gets_its_answer_behind_all_others(when, met
     run(test())
 
 
+@pytest.mark.parametrize("when", ["at once", "in line"])
+def test_client_that_closed_its_side_gets_what_is_stale_where_it_has_no_place(when):
+    async def test():
+        async with Narrow("budget") as narrow:
+            await narrow.let_go()
+            assert (await narrow.proxy.ask(get("/half")))[2] == b"1"
+            await narrow.proxy.edge.exchange.purge(urls="http://h/half", soft=True)
+            narrow.go.clear()
+            holder = await narrow.ask("/first?again")
+            await narrow.until(lambda: narrow.budget.stats().running == 1)
+            if when == "at once":
+                client = await half(narrow, "/half")
+            else:
+                client = await narrow.ask("/half")
+                await narrow.until(narrow.in_line)
+                client.writer.write_eof()
+            status, fields, body = await client.response()
+            assert (status, body) == (200, b"1") and "fwd=stale" in fields["cache-status"] and not narrow.in_line()
+            narrow.go.set()
+            assert (await holder.response())[0] == 200
+
+    run(test())
+
+
 def test_client_that_closed_its_side_gets_its_answer_where_nobody_waits():
     async def test():
         async with Narrow("connections") as narrow:
