@@ -25,6 +25,9 @@ class Watched(Asked):
         super().__init__(name, clock=clock)
         self.reads = []
 
+    def asks(self, key):
+        return super().asks(key)
+
     def read(self, keys):
         self.reads += keys
         if self.fault is not None:
@@ -214,6 +217,61 @@ def test_hot_keys_are_counted_by_their_own_look(pairs):
     pair = pairs(hot=HotKeys(replicas=2))
     pair.slow.set("k", 1)
     assert pair.questions(lambda: pair.quick.get("k")) == (1, 1, 0)
+
+
+class Traced(Asked):
+    """Wraps the verb, to note it, and knows nothing of a quick way."""
+
+    def read(self, keys):
+        self.noted = [*keys]
+        return (yield from super().read(keys))
+
+
+class Noting:
+    """The same for any node."""
+
+    def read(self, keys):
+        self.noted = [*keys]
+        return (yield from super().read(keys))
+
+
+class Mixed(Noting, Asked):
+    pass
+
+
+class Further(Traced):
+    def body_in(self, answer):
+        return super().body_in(answer)
+
+
+class Both(Traced):
+    def asks(self, key):
+        self.noted = [key]
+        return super().asks(key)
+
+
+def patched(name):
+    node = Asked(name)
+
+    def read(keys):
+        node.noted = [*keys]
+        return (yield from Asked.read(node, keys))
+
+    node.read = read
+    return node
+
+
+@pytest.mark.parametrize(("make", "quick"), [(Traced, 0), (Mixed, 0), (Further, 0), (patched, 0), (Both, 1), (Asked, 1)])
+def test_read_that_a_subclass_wraps_is_not_passed_by(make, quick):
+    node = make("one")
+    with Cluster([node], bus=False) as cluster:
+        cluster["k"] = 1
+        for ask in (lambda: cluster.get("k"), lambda: cluster.get_or_set("k", never)):
+            node.asked, node.noted = [], None
+            assert ask() == 1
+            assert len(node.asked) == quick
+            assert make is Asked or node.noted == [cluster._tier.wire("k")]
+        assert cluster.stats().hits == 2
 
 
 @pytest.mark.parametrize("node", [lambda port: RedisNode(f"redis://127.0.0.1:{port}/0"),

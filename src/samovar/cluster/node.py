@@ -172,7 +172,8 @@ class Node(ABC):
 
     def asks(self, key: str) -> Any:
         """The request that reads this key, for who performs it without `read`; None where that is not to be had. The caller
-        guarantees that it is a key: nothing is checked."""
+        guarantees that it is a key: nothing is checked. A subclass that wraps `read` alone is asked by `read`; one that
+        wraps `asks`, too, is asked by it."""
         return None
 
     def body_in(self, replies: Any) -> bytes | None:

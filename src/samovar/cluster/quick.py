@@ -9,6 +9,8 @@ which cost more than the answer does. Decided once, driven twice:
     value, told = quick.told(asking, replies)           MISSING: the protocol goes on with what the node said, and
     steps = cell.get(store, asked, told)                nothing is asked twice
 
+A node whose `read` is another than the one that its `asks` goes with, because a subclass wraps it, is asked by `read`.
+
 The one rule: a value from here is what `cell.get` answers to the same replies. Whatever has more to say about it than the
 envelope and the clock is handed on.
 """
@@ -17,7 +19,7 @@ from collections.abc import Hashable
 from typing import Any, TypeAlias
 
 from .._base.missing import MISSING
-from .node import Answer
+from .node import Answer, Node
 from .prober import Prober
 from .store import Store
 
@@ -29,10 +31,11 @@ NOT_ASKED: tuple[Any, None] = (MISSING, None)
 class Quick:
     """store: the tier, and how values travel over it. prober: who looks after the nodes: he must be there first."""
 
-    __slots__ = ("_prober", "_store", "_tier")
+    __slots__ = ("_nodes", "_prober", "_store", "_tier")
 
     def __init__(self, store: Store, prober: Prober) -> None:
         self._store, self._tier, self._prober = store, store.tier, prober
+        self._nodes = {name: node for name, node in store.tier.nodes.items() if _may_be_asked(node)}
 
     def asks(self, key: Hashable) -> Asking | None:
         """What is to be asked about a key; None when there is more to it. Raises TypeError for what is no key."""
@@ -41,8 +44,8 @@ class Quick:
             return None
         wire = tier.wire(key)
         name = tier.owner(wire)
-        node = tier.nodes[name]
-        request = node.asks(wire)
+        node = self._nodes.get(name)
+        request = None if node is None else node.asks(wire)
         return None if request is None else (wire, name, node, request)
 
     def told(self, asking: Asking, replies: Any) -> tuple[Any, Told | None]:
@@ -56,3 +59,13 @@ class Quick:
                 store.counts.add("hits")
                 return value, None
         return MISSING, (name, node.said(replies))
+
+
+def _may_be_asked(node: Node) -> bool:
+    """Whether a node's `asks` knows its `read`: nobody further down wraps `read` alone, to trace or to change it."""
+    for names in (vars(node), *map(vars, type(node).__mro__)):
+        if "asks" in names:
+            return True
+        if "read" in names:
+            return False
+    return False
