@@ -15,6 +15,7 @@ import redis.backoff
 import redis.retry
 
 from engines import Proxy
+from samovar.cluster import sockets
 from samovar.cluster import AsyncCluster, Cluster, RedisNode
 from samovar.cluster.drive import arun, run, run_all
 from samovar.cluster.node import FENCED, HIT, LEASED, LOST, OK, UNAVAILABLE, YOURS
@@ -28,7 +29,7 @@ class Cutting(Proxy):
     """Lets a request reach the engine, and breaks the connection instead of its answer, as often as `cuts` says."""
 
     def __init__(self, target):
-        self.cuts, self.was_cut = 0, 0
+        self.cuts, self.was_cut, self.spares = 0, 0, []
         super().__init__(target)
 
     def _pass(self, one, other):
@@ -36,6 +37,8 @@ class Cutting(Proxy):
             return super()._pass(one, other)
         with contextlib.suppress(OSError):
             while chunk := one.recv(1 << 16):
+                if self.spares:  # whether this answer passes, of each that comes
+                    self.cuts = not self.spares.pop(0)
                 if self.cuts:
                     self.cuts -= 1
                     self.was_cut += 1
@@ -75,6 +78,16 @@ def test_lease_that_was_placed_twice_is_the_caller_s(asker, twice):
     status, token = twice(lambda node: node.lease("k", LONG))
     assert status is YOURS
     other = asker.node()
+    assert asker.ask(other.lease("k", LONG)) == (LEASED, None)
+    assert asker.ask(other.fill("k", token, b"1", LONG)) == (OK, None)
+
+
+def test_lease_is_the_caller_s_though_each_of_its_requests_was_done_twice(asker, cutting):
+    node, other = asker.node(cutting.port), asker.node()
+    assert asker.ask(node.probe()) == (OK, True)
+    cutting.spares, cutting.was_cut = [False, True] * (1 if asker.kind == "redis" else 2), 0  # which needs one request
+    status, token = asker.ask(node.lease("k", LONG))
+    assert (status, cutting.was_cut) == (YOURS, 1 if asker.kind == "redis" else 2)
     assert asker.ask(other.lease("k", LONG)) == (LEASED, None)
     assert asker.ask(other.fill("k", token, b"1", LONG)) == (OK, None)
 
@@ -184,10 +197,11 @@ class Actor:
 
 @pytest.fixture
 def actor(asker, kind):
-    """A maker of somebody who speaks as the engine does: GREETS, SOUND and HALF stand for what that says."""
+    """A maker of somebody who speaks as the engine does: GREETS, SOUND and HALF stand for what that says, HANGS for
+    silence."""
     made = []
-    speech = {"redis": {"GREETS": b"$8\r\nrun_id:7\r\n", "SOUND": b"$-1\r\n", "HALF": b"$9\r\nVabCUT"},
-              "memcached": {"SOUND": b"EN\r\n", "HALF": b"VA 9 c1 f1\r\nabCUT"}}[kind]
+    speech = {"redis": {"GREETS": b"$8\r\nrun_id:7\r\n", "SOUND": b"$-1\r\n", "HALF": b"$9\r\nVabCUT", "HANGS": b""},
+              "memcached": {"SOUND": b"EN\r\n", "HALF": b"VA 9 c1 f1\r\nabCUT", "HANGS": b""}}[kind]
 
     def make(*acts):
         made.append(Actor(*[speech.get(act) for act in acts if act != "GREETS" or kind == "redis"]))
@@ -234,6 +248,55 @@ def test_second_try_that_hangs_ends_with_the_time_of_the_first(asker, proxied):
     assert (status, fault.reason) == (UNAVAILABLE, "timeout")
     proxy.deaf.clear()
     until(lambda: asker.ask(node.probe()) == (OK, True))
+
+
+@pytest.fixture
+def passing(monkeypatch):
+    """Lets time pass, for connections, by as much as `step` says, with each look at it."""
+
+    class Passing:
+        now, step = 1000.0, 0.0
+
+        def __call__(self):
+            self.now += self.step
+            return self.now
+
+    made = Passing()
+    monkeypatch.setattr(sockets, "stopwatch", made)
+    return made
+
+
+@pytest.mark.parametrize("asker", ["blocking"], indirect=True)
+def test_second_try_for_which_no_time_is_left_is_no_other_fault(asker, actor, passing):
+    server = actor("GREETS", "SOUND", "CUT", "HANGS", "HANGS")
+    node = asker.node(server.port)
+    assert asker.ask(node.read(["k"]))[0] is OK
+    passing.step = 0.75 * LIMIT  # the second look is too late
+    status, fault = asker.ask(node.read(["k"]))
+    assert (status, fault.reason) == (UNAVAILABLE, "timeout")
+
+
+@pytest.mark.parametrize("asker", ["blocking"], indirect=True)
+def test_second_try_that_is_slow_to_connect_greets_and_asks_within_the_time_of_the_first(asker, actor, passing, monkeypatch):
+    server = actor("GREETS", "SOUND", "CUT", "GREETS", "SOUND", "SOUND")
+    node = asker.node(server.port, timeout=LIMIT)
+    assert asker.ask(node.read(["k"]))[0] is OK
+    connect, exchange, had_s = sockets.Line._connect, sockets.Wire.exchange, []
+
+    def slow(line, timeout_s):
+        passing.now += 0.75 * LIMIT
+        return connect(line, timeout_s)
+
+    def noted(wire, payload, count):
+        had_s.append(wire._timeout_s)
+        return exchange(wire, payload, count)
+
+    monkeypatch.setattr(sockets.Line, "_connect", slow)
+    monkeypatch.setattr(sockets.Wire, "exchange", noted)
+    assert asker.ask(node.read(["k"]))[0] is OK
+    assert had_s == [LIMIT] + [LIMIT / 4] * (2 if asker.kind == "redis" else 1)
+    assert asker.ask(node.read(["k"]))[0] is OK  # over the same connection, which has its whole time again
+    assert had_s[-1] == LIMIT and server.opened == 2
 
 
 def test_node_that_is_gone_is_refused(asker, proxied):

@@ -68,7 +68,7 @@ from .node import (
 from .scripts import LONGEST_HOLD_MS
 from .sockets import Address, Line
 
-_TRIES = 8  # how often a fence is looked at anew because somebody else changed it
+_TRIES = 8  # how often a fence is looked at anew because somebody else changed it, and a lease asked for
 NOTE_BYTES = 500_000  # what a list of notes may come to; an item has 1 MB
 _AT_ONCE = 500  # commands that are sent before their replies are awaited
 _LONG = 2000  # bytes. Over TLS, Memcached (1.6.18) forgets what follows a longer body in the same record: nothing does
@@ -163,8 +163,9 @@ class MemcachedNode(Node):
         flags = f"c f v N{whole_s(ms) + 1}"  # a second that began may end at once
         commands = [command for key in keys for command in (wire.ask(key, flags), wire.ask(f"{key}|fence", "v"))]
         replies = yield from self._all(commands)
-        if type(replies) is Repeated:
-            replies = yield from self._leased_anew(keys, flags, replies)
+        for _ in range(_TRIES):
+            if type(replies) is Repeated:
+                replies = yield from self._leased_anew(keys, flags, replies)
         if type(replies) is Fault:
             return UNAVAILABLE, replies
         now_ms = wall_ms()
@@ -186,7 +187,7 @@ class MemcachedNode(Node):
 
     def _leased_anew(self, keys: Sequence[str], flags: str, replies: list[wire.Reply]) -> Generator[Any, Any, Any]:
         """The replies to leases that may have been asked for twice. Where one lies, it may be what the first time left: it is
-        taken away, and asked for anew. At worst that costs a load."""
+        taken away, and asked for anew. At worst that costs a load. Repeated, where that was done twice, too."""
         doubtful = [at for at, reply in enumerate(replies[::2]) if b"W" not in reply[1] and found_in(reply).kind is LEASED]
         again = yield from self._all([command for at in doubtful for command in (
             wire.remove(keys[at], f"C{wire.flag(replies[2 * at][1], b'c')}"), wire.ask(keys[at], flags))])
@@ -194,7 +195,7 @@ class MemcachedNode(Node):
             return again
         for at, reply in zip(doubtful, again[1::2], strict=True):
             replies[2 * at] = reply
-        return replies
+        return replies if type(again) is Repeated else list(replies)
 
     def fill_many(self, items: Sequence[tuple[str, Token, bytes, int]]) -> Steps[Answer]:
         for key, _, body, ttl_ms in items:

@@ -17,6 +17,7 @@ without any.
 
 import asyncio
 import contextlib
+import math
 import os
 import socket
 import ssl
@@ -149,14 +150,15 @@ class Line:
             raise error
         self._drop_idle()
         fault = fault_of(error, self.address)
-        ends = wire.used + self.timeout_s  # of a new one, used is 0
-        if fault.reason != "reset" or not wire.used or not wire.is_unheard or ends <= stopwatch():
+        ends = wire.used + self.timeout_s
+        left_s = ends - stopwatch()
+        if fault.reason != "reset" or not wire.used or not wire.is_unheard or left_s <= 0:  # of a new one, used is 0
             return fault
-        another = self.open(ends - stopwatch())
+        another = self.open(left_s, ends)
         if type(another) is Fault:
             return another
         try:
-            another.limit(max(0.001, ends - stopwatch()))
+            another.limit(_left_s(ends))
             replies = another.exchange(payload, count)
             another.limit(self.timeout_s)
         except BaseException as again:
@@ -164,13 +166,15 @@ class Line:
         self._keep(another)
         return Repeated(replies)
 
-    def open(self, timeout_s: float) -> Any:
-        """A new blocking connection that was greeted, or a Fault. The caller closes its socket, or hands it back."""
+    def open(self, timeout_s: float, ends: float = math.inf) -> Any:
+        """A new blocking connection that was greeted, or a Fault. The caller closes its socket, or hands it back. ends: when
+        all of that is to be over; the connection goes on with what is left then."""
+        wire, born = None, self._born
         if self.is_closed:
             return Fault("closed", f"the node for {self.address} was closed")
-        wire, born = None, self._born
         try:
-            wire = Wire(self._connect(timeout_s), self.dialect.reader(), born, timeout_s)
+            plug = self._connect(timeout_s)
+            wire = Wire(plug, self.dialect.reader(), born, min(timeout_s, _left_s(ends)))
             payload, count = self.dialect.greeting()
             fault = self.dialect.welcome(wire.exchange(payload, count)) if count else None
         except BaseException as error:
@@ -275,6 +279,11 @@ class Underway:
     def drop(self) -> None:
         """Nobody wants the replies: the connection ends."""
         self._wire.socket.close()
+
+
+def _left_s(ends: float) -> float:
+    """The seconds until then; some at least, for a socket takes no fewer."""
+    return max(0.001, ends - stopwatch())
 
 
 def _parted(replies: Any, counts: Sequence[int]) -> list[Any]:
