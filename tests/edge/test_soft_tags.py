@@ -8,6 +8,10 @@ import pytest
 from test_shared_vault import edges
 from world import FRESH, START, Says, failed, running, settle, until
 
+from samovar import Freshness
+from samovar.cluster import AsyncCluster, LocalNode
+from samovar.cluster.held import fill, hold_softly
+from samovar.cluster.node import OK, Fault
 from samovar.cluster.tags import LONGEST_TAG
 from samovar.edge.contracts import OriginFailed
 from samovar.edge.rules import Policy
@@ -181,3 +185,31 @@ async def test_mark_of_what_is_not_to_be_waited_for_outlasts_a_soft_purge():
     assert await one.vault.change(b"http://h/", fence, lambda variants: variants.marked(START + 50.0))
     await one.exchange.purge(tags="news", soft=True)
     assert (await two.vault.find(b"http://h/")).mark == START + 50.0
+
+
+class Fillable(LocalNode):
+    """A node that may be full."""
+
+    is_full = False
+
+    def probe(self):
+        return OK, not self.is_full
+        yield  # never reached: it makes this a generator
+
+
+@running
+async def test_right_to_renew_on_the_next_node_while_one_takes_nothing_is_worth_something():
+    """A node that reads well and is full: the fill goes to the next one, whose epoch is another."""
+    nodes = [Fillable(name) for name in "ab"]
+    async with AsyncCluster(nodes, ttl=60, bus=False) as cluster:
+        await cluster.set("k", "old", tags="news")
+        owner = cluster.node_of("k")
+        await cluster.invalidate_tags("news")
+        next(node for node in nodes if node.name == owner).is_full = True  # and says so to who probes it
+        cluster._tier.failed(owner, Fault("full"))
+        softly = await hold_softly(cluster, "k", lambda tag: tag == "news")
+        assert softly.value == "old" and softly.moved == ("news",)
+        assert softly.held.right.node != owner
+        assert await fill(cluster, softly.held, "new", fresh=Freshness(ttl=60), tags=["news"])
+        cluster._tier.failed(owner, Fault("refused"))
+        assert await cluster.get("k") == "new"

@@ -1,5 +1,6 @@
 """Several nodes asked by one thread: all are sent their requests before the first reply is awaited."""
 
+import contextvars
 import threading
 import time
 
@@ -222,6 +223,32 @@ def test_verbs_for_one_node_go_as_one_request(server, node):
     again = run_all([verb for key in keys[:50] for verb in (one.lease(key, 10_000), one.read([key]))])
     assert again[::2] == [(LEASED, None)] * 50 and {found[0].kind for _, found in again[1::2]} == {LEASED}
     assert run(other.read(["none"]))[1][0].kind is MISS
+
+
+WHO = contextvars.ContextVar("WHO", default=None)
+
+
+class Telling(Node):
+    """A node that can only be asked by `perform`, and tells for whom, and in which thread."""
+
+    def perform(self, request):
+        return WHO.get(), threading.get_ident()
+
+    def verb(self):
+        return (yield self, "anything")
+
+
+Telling.__abstractmethods__ = frozenset()
+
+
+def test_nodes_are_asked_in_the_context_of_who_asks_whichever_thread_does_it():
+    token = WHO.set("ann")
+    try:
+        told = run_all([Telling().verb() for _ in range(3)])
+    finally:
+        WHO.reset(token)
+    assert [who for who, _ in told] == ["ann"] * 3
+    assert len({thread for _, thread in told}) > 1
 
 
 class Interrupted(Node):

@@ -7,6 +7,7 @@ own, which runs from when it was sent, or last moved: engines that hang together
 The one rule: a wire on which something was begun is finished, or closed. Faults are raised here, and told by `Line`.
 """
 
+import contextvars
 import math
 import queue
 import select
@@ -227,8 +228,8 @@ class Wire:
 
 
 class Aside:
-    """What a thread does meanwhile, of the few that there are: `finish` says what came of it. None is made where none is
-    free."""
+    """What a thread does meanwhile, of the few that there are, in a copy of this context: `finish` says what came of it. None
+    is made where none is free."""
 
     def __init__(self) -> None:
         self._box: queue.SimpleQueue[tuple[Any, BaseException | None]] = queue.SimpleQueue()
@@ -237,7 +238,7 @@ class Aside:
     def start(cls, act: Callable[[], Any]) -> "Aside | None":
         aside = cls()
         try:
-            return aside if _ASIDE.start(partial(aside._do, act)) else None
+            return aside if _ASIDE.start(partial(contextvars.copy_context().run, aside._do, act)) else None
         except RuntimeError:  # the system has no more threads, or the interpreter shuts down
             return None
 

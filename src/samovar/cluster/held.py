@@ -108,7 +108,7 @@ def _hold_softly(store: Store, asked: Asked, is_soft: Callable[[str], bool]) -> 
         return None  # the key was invalidated since it was read
     is_over = not isinstance(right, Right)
     try:
-        epoch = tier.epoch(seen.node)
+        epoch = tier.epoch(right.node if isinstance(right, Right) else seen.node)
         marked = yield from tagging.marks(tier)  # before the tags: what is invalidated from now on keeps `fill` from storing
         soft = tuple(dict.fromkeys(pair[0][1:] for pair in entry.tags if is_soft(pair[0][1:])))
         hard, *valid = yield from tagging.are_valid(
