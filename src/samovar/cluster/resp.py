@@ -76,7 +76,7 @@ class Resp:
         self._reader, self._pack, self._most = hiredis.Reader, hiredis.pack_command, max(most, LEAST) + KEPT
         commands: list[Command] = [("AUTH", *credentials)] if credentials else []
         if database:
-            commands.append(("SELECT", database))
+            commands.append(("SELECT", str(database)))
         commands.append(("INFO", "server"))
         self._greeting = self.pack(commands), len(commands)
         self.run = ""  # the engine's, that connections were opened to
@@ -85,11 +85,14 @@ class Resp:
         return Reader(self._reader(protocolError=ValueError, replyError=Refused, notEnoughData=NOT_YET), self._most)
 
     def pack(self, commands: Sequence[Command]) -> bytes:
+        """The bytes of commands. Numbers are written here: hiredis (3.5) crashes where a signal's handler raises while it
+        writes one. A command of two words has none."""
         pack = self._pack
         if len(commands) == 1:
-            packed: bytes = pack(commands[0])
+            command = commands[0]
+            packed: bytes = pack(command if len(command) == 2 else _worded(command))
             return packed
-        return b"".join([pack(command) for command in commands])
+        return b"".join([pack(_worded(command)) for command in commands])
 
     def greeting(self) -> tuple[bytes, int]:
         return self._greeting
@@ -106,6 +109,11 @@ class Resp:
         if not self.run:
             self.run = run
         return None if run == self.run else RESTARTED
+
+
+def _worded(command: Command) -> tuple[str | bytes, ...]:
+    """A command whose numbers are written out."""
+    return tuple([b"%d" % word if isinstance(word, int) else word for word in command])
 
 
 class ThinLine:
