@@ -20,6 +20,7 @@ class Moody(LocalNode):
         super().__init__(name, clock=clock)
         self.asked = []
         self.mute = ""  # this verb is done once, and its answer comes too late
+        self.mistakes = 0  # so often a probe raises what no node may
 
     def forget(self):
         self._cells.clear()
@@ -54,6 +55,9 @@ class Moody(LocalNode):
         return self._say("epoch", super().epoch(namespace, anew))
 
     def probe(self):
+        if self.mistakes:
+            self.mistakes -= 1
+            raise AttributeError("a mistake of a client library's")
         return self._say("probe", super().probe())
 
 
@@ -205,3 +209,13 @@ def test_value_on_a_node_that_stands_in_is_gone_ten_seconds_after_the_other_is_b
     assert cluster.set(key, "stands in") and cluster.get(key) == "stands in"
     clock.advance(STAND_IN_S)
     assert cluster.get(key) is None
+
+
+def test_node_that_raises_while_it_is_looked_after_is_looked_after_again(cluster, nodes, clock, caplog):
+    (key, *_), node = owned(cluster, "a"), nodes[0]
+    node.is_slow, node.mistakes = True, 2
+    while cluster.stats().nodes["a"][0] == "up":
+        cluster.get(key)
+    recovered(cluster, node, clock)
+    assert node.mistakes == 0 and cluster[key] == "stored"
+    assert sum("a mistake of a client library's" in record.getMessage() for record in caplog.records) == 2

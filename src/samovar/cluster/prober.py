@@ -7,6 +7,7 @@ The one rule: it holds no reference to the cluster, so that a cluster nobody use
 """
 
 import asyncio
+import logging
 import os
 import threading
 import weakref
@@ -17,6 +18,8 @@ from .driving import Awaiting, Blocking
 from .requests import PAUSE
 from .tier import Tier
 
+_log = logging.getLogger("samovar")
+_AGAIN_S = 0.5  # until the watch goes on that a mistake of a client library's ended
 _probers: "weakref.WeakSet[Prober]" = weakref.WeakSet()
 
 
@@ -27,6 +30,10 @@ def _forked() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forked)
+
+
+def _mind(error: Exception) -> None:
+    _log.error("looking after the nodes of a cluster failed: %r", error, exc_info=error)
 
 
 class Prober:
@@ -82,8 +89,16 @@ class Prober:
     # ---------------------------------------------------------------- living
 
     def _live(self, driver: Blocking) -> None:
-        steps = admission.keep_watch(self.tier, lambda: self._over)
         bell = self._bell
+        while True:
+            try:
+                return self._watch(driver, bell)
+            except Exception as error:  # of a node that must answer and raised: without a watch it would be down for ever
+                _mind(error)
+            bell.wait(_AGAIN_S)
+
+    def _watch(self, driver: Blocking, bell: threading.Event) -> None:
+        steps = admission.keep_watch(self.tier, lambda: self._over)
         told: Any = None
         try:
             while True:
@@ -98,6 +113,14 @@ class Prober:
             pass
 
     async def _alive(self, driver: Awaiting, rung: asyncio.Event) -> None:
+        while True:
+            try:
+                return await self._awatch(driver, rung)
+            except Exception as error:
+                _mind(error)
+            await asyncio.sleep(_AGAIN_S)
+
+    async def _awatch(self, driver: Awaiting, rung: asyncio.Event) -> None:
         steps = admission.keep_watch(self.tier, lambda: self._over or self._rung is not rung)
         told: Any = None
         try:
