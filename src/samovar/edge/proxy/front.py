@@ -24,7 +24,7 @@ from ..._base.clock import stopwatch, wall
 from ..contracts import Request
 from .answering import Sending
 from .incoming import Incoming
-from .known import SHORT, Known
+from .known import SHORT, Known, give
 from .refusals import phrase, refusal
 from .wire import BadBody, BadHead, Body, Chunked, RequestHead, Sized, read_request, suspicious
 
@@ -92,7 +92,7 @@ class Front(asyncio.Protocol):
                     if message.__class__ is bytes:
                         self.transport.write(message)
                     else:
-                        self.transport.writelines((message[0], message[1].body))
+                        give(self.transport, message[0], message[1].body)
                     self._touched = True
                     self._state.total_requests += 1
                     if self._log is not None:
@@ -327,7 +327,7 @@ class Front(asyncio.Protocol):
             block = block[:-2] + b"connection: close\r\n\r\n"
         elif head.old:
             block = block[:-2] + b"connection: keep-alive\r\n\r\n"
-        self.transport.writelines((block, body))
+        give(self.transport, block, body)
         if self._log is not None:
             self._log.hit(self._client, head, status, len(body), began, block)
         return True

@@ -12,6 +12,7 @@ Bounded: MOST heads of SHORT bytes at most, the least used leave; and a message 
 under its key is JOINED bytes at most, because it keeps that alive when the vault has let it go.
 """
 
+from asyncio import Transport
 from collections.abc import Callable
 
 from ...memo import lru_cache
@@ -24,7 +25,16 @@ MOST = 4_096  # heads
 SHORT = 2_048  # bytes of a head that is worth remembering
 JOINED = 4_096  # bytes of bodies that are worth remembering
 WHOLE = 131_072  # bytes of a body that may be given to a connection at once: more goes in pieces, as the client takes it
+_COPIED = 16_384  # bytes of a body that is copied behind its head: less work than a second buffer is for the loop
 _FORWARDED_FOR = b"x-forwarded-for"
+
+
+def give(transport: Transport, block: bytes, body: bytes) -> None:
+    """Write a head and its body."""
+    if len(body) <= _COPIED:
+        transport.write(block + body)
+    else:
+        transport.writelines((block, body))
 
 
 class Known:
