@@ -15,7 +15,7 @@ from ..._base.errors import OriginBusy
 from ..._base.flight import outside
 from ..._base.freshness import Duration, seconds
 from ..._base.missing import MISSING
-from ...app import LoadContext, loading
+from ...app import loading
 from .results import Cell, Results, at_work
 from .schedule import ROUND, WAIT, Job
 
@@ -183,17 +183,6 @@ class Precomputed(Results[K], Generic[K, R]):
             return loading.refresh(self.store, job.place, load, fresh=fresh, since=since)  # type: ignore[no-any-return]
         finally:
             turn.end()
-
-    def _loading(self, key: Hashable, job: Job | None, called: list[bool]) -> Callable[[LoadContext], Cell]:
-        """The load of a result, which notes in `called` that the function was."""
-        def load(context: LoadContext) -> Cell:
-            began, stamp, cell = self._before(context, key, job)
-            if cell is not MISSING:
-                return cell  # type: ignore[no-any-return]
-            called.append(True)
-            return self._after(context, key, self._fn(key), began, stamp)
-
-        return load
 
     def _load(self, key: Any) -> Any:
         """A reader finds nothing."""

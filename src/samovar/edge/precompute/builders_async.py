@@ -283,12 +283,8 @@ class AsyncPrecomputed(Results[K], Generic[K, R]):
 
     def _loading(self, key: Hashable, job: Job | None, called: list[bool]) -> Callable[[LoadContext], Any]:
         """The load of a result, which notes in `called` that the function was."""
-        def load(context: LoadContext) -> Cell:
-            began, stamp, cell = self._before(context, key, job)
-            if cell is not MISSING:
-                return cell  # type: ignore[no-any-return]
-            called.append(True)
-            return self._after(context, key, self._fn(key), began, stamp)
+        if not self._awaits:
+            return super()._loading(key, job, called)
 
         async def aload(context: LoadContext) -> Cell:
             began, stamp, cell = self._before(context, key, job)
@@ -297,7 +293,7 @@ class AsyncPrecomputed(Results[K], Generic[K, R]):
             called.append(True)
             return self._after(context, key, await self._fn(key), began, stamp)
 
-        return aload if self._awaits else load
+        return aload
 
     async def _load(self, key: Any) -> Any:
         """A reader finds nothing."""

@@ -230,6 +230,17 @@ class Results(Ahead, Generic[K]):
             context.ttl = bound_s - took_s
         return stamp, value
 
+    def _loading(self, key: Hashable, job: Job | None, called: list[bool]) -> Callable[[LoadContext], Any]:
+        """The load of a result, which notes in `called` that the function was."""
+        def load(context: LoadContext) -> Cell:
+            began, stamp, cell = self._before(context, key, job)
+            if cell is not MISSING:
+                return cell  # type: ignore[no-any-return]
+            called.append(True)
+            return self._after(context, key, self._fn(key), began, stamp)
+
+        return load
+
     def _turn(self, job: Job) -> Any:
         """The lease of a key, without waiting; Elsewhere when another process has it."""
         assert self._leasing is not None
