@@ -13,7 +13,9 @@ import asyncio
 import contextlib
 import socket
 import struct
+import sys
 
+import pytest
 from uvicorn.server import ServerState
 
 from samovar.edge.proxy.proxy import Edge, configured, listen
@@ -28,6 +30,13 @@ except ImportError:  # where there is none, or no proxy runs on it
 
 LOOPS = ["asyncio"] if uvloop is None else ["uvloop", "asyncio"]
 LOOP = LOOPS[0]  # what a proxy runs on; tests that are about connections run on both
+FRESH = "Cache-Control: max-age=60"
+
+
+@pytest.fixture(autouse=True, params=LOOPS)
+def every_loop(request, monkeypatch):
+    """Each test of a module that imports this runs on each event loop."""
+    monkeypatch.setattr(sys.modules[__name__], "LOOP", request.param)
 
 
 def run(coroutine):
@@ -209,3 +218,12 @@ class Running:
             await within(self.quiet())
         await self.edge.stop()
         await self.origin.stop()
+
+
+def proxied(test, origin=None, **settings):
+    """Run `test(proxy)` with a proxy in front of an origin; without one, of what answers the same each time, to be kept."""
+    async def running():
+        async with Running(origin if origin is not None else answer(b"body", FRESH), **settings) as proxy:
+            await test(proxy)
+
+    run(running())

@@ -4,26 +4,9 @@ import asyncio
 import os
 
 import pytest
-import raw
-from raw import Running, answer, get, run
+from raw import every_loop, get, proxied  # noqa: F401
 
 from samovar.edge.proxy.limits import FrontLimits
-
-FRESH = "Cache-Control: max-age=60"
-
-
-@pytest.fixture(autouse=True, params=raw.LOOPS)
-def every_loop(request, monkeypatch):
-    """Each of these tests runs on each event loop."""
-    monkeypatch.setattr(raw, "LOOP", request.param)
-
-
-def proxied(test, origin=None, **settings):
-    async def running():
-        async with Running(origin if origin is not None else answer(b"body", FRESH), **settings) as proxy:
-            await test(proxy)
-
-    run(running())
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no device that is always full")

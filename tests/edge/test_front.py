@@ -3,27 +3,10 @@
 import asyncio
 
 import pytest
-import raw
-from raw import Running, answer, get, run, within
+from raw import FRESH, Running, answer, every_loop, get, proxied, run, within  # noqa: F401
 
 from samovar.edge.proxy.limits import FrontLimits
 from samovar.edge.proxy.wire import Limits
-
-FRESH = "Cache-Control: max-age=60"
-
-
-@pytest.fixture(autouse=True, params=raw.LOOPS)
-def every_loop(request, monkeypatch):
-    """Each of these tests runs on each event loop."""
-    monkeypatch.setattr(raw, "LOOP", request.param)
-
-
-def proxied(test, origin=None, **settings):
-    async def running():
-        async with Running(origin if origin is not None else answer(b"body", FRESH), **settings) as proxy:
-            await test(proxy)
-
-    run(running())
 
 
 async def numbered(reader, writer, number, head):

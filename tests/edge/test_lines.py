@@ -5,8 +5,7 @@ steps behind; the others keep theirs. Against a running proxy over raw sockets, 
 import asyncio
 
 import pytest
-import raw
-from raw import Running, answer, get, reset, run, within
+from raw import FRESH, Running, answer, every_loop, get, reset, run, within  # noqa: F401
 
 from samovar import OriginBudget
 from samovar.edge.contracts import OriginFailed
@@ -16,14 +15,7 @@ from samovar.edge.proxy.pool import Pool
 from samovar.edge.wish import Wish, Withdrawn
 from support import run_async
 
-FRESH = "Cache-Control: max-age=60"
 LINES = ["connections", "budget"]
-
-
-@pytest.fixture(autouse=True, params=raw.LOOPS)
-def every_loop(request, monkeypatch):
-    """Each of these tests runs on each event loop."""
-    monkeypatch.setattr(raw, "LOOP", request.param)
 
 
 class Narrow:

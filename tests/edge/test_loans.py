@@ -9,26 +9,23 @@ import threading
 from types import SimpleNamespace
 
 import pytest
-import raw
-from raw import Running, answer, get, run, within
+from raw import FRESH, Running, answer, every_loop, get, run, within  # noqa: F401
 from world import Client, Says, World
 
-from samovar.edge.exchange import loans
 from samovar._base.clock import stopwatch
+from samovar.edge.exchange import loans
 from samovar.edge.exchange.body import PIECE
 from samovar.edge.exchange.loans import Loans
 from samovar.edge.proxy import proxy
 from samovar.edge.proxy.limits import FrontLimits
 from samovar.edge.proxy.proxy import relieve
 
-FRESH = "Cache-Control: max-age=60"
 SIZE = 1_000_000
 
 
-@pytest.fixture(autouse=True, params=raw.LOOPS)
-def every_loop(request, monkeypatch):
-    """Each of these tests runs on each event loop; what was found of loans is not believed for a while."""
-    monkeypatch.setattr(raw, "LOOP", request.param)
+@pytest.fixture(autouse=True)
+def anew(monkeypatch):
+    """What was found of loans is not believed for a while."""
     monkeypatch.setattr(loans, "_ANEW_S", 0.0)
 
 

@@ -4,27 +4,10 @@ import asyncio
 import socket
 
 import pytest
-import raw
-from raw import Running, answer, get, run, within
+from raw import FRESH, answer, every_loop, get, proxied, within  # noqa: F401
 
 from samovar.edge.proxy.front import Front
 from samovar.edge.proxy.limits import FrontLimits, UpstreamLimits
-
-FRESH = "Cache-Control: max-age=60"
-
-
-@pytest.fixture(autouse=True, params=raw.LOOPS)
-def every_loop(request, monkeypatch):
-    """Each of these tests runs on each event loop."""
-    monkeypatch.setattr(raw, "LOOP", request.param)
-
-
-def proxied(test, origin=None, **settings):
-    async def running():
-        async with Running(origin if origin is not None else answer(b"body", FRESH), **settings) as proxy:
-            await test(proxy)
-
-    run(running())
 
 
 def test_client_that_reads_slowly_but_steadily_gets_a_large_hit_whole():

@@ -6,20 +6,13 @@ import ssl
 import subprocess
 
 import pytest
-import raw
-from raw import Origin, answer, reset, run, within
+from raw import Origin, answer, every_loop, reset, run, within  # noqa: F401
 
 from engines import free_port
 from samovar.edge.proxy.connection import _HIGH
 from samovar.edge.contracts import OriginFailed, Request
 from samovar.edge.proxy.limits import UpstreamLimits
 from samovar.edge.proxy.upstream import Upstream, origin_parts
-
-
-@pytest.fixture(autouse=True, params=raw.LOOPS)
-def every_loop(request, monkeypatch):
-    """Each of these tests runs on each event loop."""
-    monkeypatch.setattr(raw, "LOOP", request.param)
 
 
 def request(target=b"/", method="GET", *headers, **words):
