@@ -24,7 +24,7 @@ from .bus import wired
 from .codec import Codec, KeyMaker, Msgpack
 from .envelope import MOST_TAGS, Sealer
 from .hot import HotKeys, Spread
-from .near import Loading
+from .loads import Loading
 from .node import Node, new_owner
 from .patience import Patience
 from .report import ClusterStats, report
