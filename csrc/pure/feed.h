@@ -74,6 +74,7 @@ int sv_feed_was_kept(const sv_feed *feed, uint32_t author);
 
 /* Make sure that the author's next post needs no memory. SV_OK, SV_NOMEM or SV_FULL. */
 int sv_feed_reserve(sv_feed *feed, uint32_t author, int is_kept);
+
 /* The number that the next post will have, if none goes before. */
 SV_INLINE uint32_t sv_feed_next(const sv_feed *feed)
 {
