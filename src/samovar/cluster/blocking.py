@@ -20,6 +20,7 @@ from functools import partial
 from typing import Any
 
 from .._base.clock import stopwatch
+from .._base.silence import is_silent
 from ..app.background import Threads
 from .node import Fault
 
@@ -220,11 +221,7 @@ class Wire:
         """Whether nothing came while nothing was asked: an end, or what nobody asked for."""
         if isinstance(self.socket, ssl.SSLSocket):
             return False  # it may talk about itself: open another
-        if hasattr(select, "poll"):
-            poll = select.poll()
-            poll.register(self.socket, select.POLLIN)
-            return not poll.poll(0)
-        return not select.select([self.socket], [], [], 0)[0]
+        return is_silent(self.socket)
 
 
 class Aside:

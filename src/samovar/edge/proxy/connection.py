@@ -5,20 +5,22 @@
 A byte that comes while nothing was asked, or after a response has ended, could be taken for the answer to the next
 request, so the connection ends there: `reusable` is false and stays so. Before it is used again the system is asked
 whether it holds such a byte (`is_silent`). Nothing can tell one that comes even later from an answer, so a connection is
-not used again either where some origins are known to send more than they may: after a HEAD, 204 or 304 that speaks of
-a body. Where the response breaks off, whoever reads it
-gets an OriginFailed at that place, never a body that is silently short (RFC 9112 section 8); over TLS the end of the
-connection ends a body only when the origin said so (close_notify), since anybody on the way can cut a connection.
+not used again either where some origins are known to send more than they may: after a HEAD, 204 or 304 that speaks of a
+body.
+
+Where the response breaks off, whoever reads it gets an OriginFailed at that place, never a body that is silently short
+(RFC 9112 section 8); over TLS the end of the connection ends a body only when the origin said so (close_notify), since
+anybody on the way can cut a connection.
 """
 
 import asyncio
-import select
 import ssl
 from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import cast
 
 from ..._base.clock import stopwatch
+from ..._base.silence import is_silent
 from ..contracts import Inform, OriginFailed
 from .wire import BadBody, BadHead, Body, Chunked, Limits, ResponseHead, Sized, UntilClose, read_response, suspicious
 
@@ -141,12 +143,7 @@ class OriginConnection(asyncio.Protocol):
         """Whether the system has nothing for us that was not read yet: no byte that nobody asked for, and no end. Asked
         of an idle connection before it is used again. One system call."""
         assert self._transport is not None
-        end = self._transport.get_extra_info("socket")
-        if not hasattr(select, "poll"):  # Windows
-            return not select.select([end.fileno()], [], [], 0)[0]
-        poll = select.poll()
-        poll.register(end.fileno(), select.POLLIN)
-        return not poll.poll(0)
+        return is_silent(self._transport.get_extra_info("socket"))
 
     def rest(self) -> bool:
         """Go back to idle after a whole exchange; False where it cannot be used again, and then it is closed."""
