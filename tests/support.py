@@ -182,3 +182,21 @@ class Alike:
 def sum_of(*args, **kwargs):
     """A function for memos whose answer says what it was asked."""
     return args, tuple(kwargs.items())
+
+
+def attempt(n, act, row=0):
+    """Run `act` with the n-th allocation failing, and `row - 1` after it, or all with row=0. Whether it failed. Where the
+    collector runs is not left to chance."""
+    import _testcapi  # not every Python was installed with it
+
+    gc.disable()
+    failed = False
+    _testcapi.set_nomemory(n, n + row if row else 0)
+    try:
+        act()
+    except MemoryError:
+        failed = True
+    finally:
+        _testcapi.remove_mem_hooks()
+        gc.enable()
+    return failed

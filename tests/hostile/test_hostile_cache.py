@@ -536,9 +536,10 @@ def test_a_flight_is_only_ended_by_the_one_who_leads_it():
 # ------------------------------------------------------------------ memory
 
 FAIL_AT_EACH = """
-import _testcapi, gc, sys
+import sys
 from samovar import _core
 from samovar._base.freshness import Freshness
+from support import attempt
 
 STALE = Freshness(ttl=1000, stale_while_revalidate=1000)
 OPTIONS = eval(sys.argv[1])
@@ -555,19 +556,6 @@ def fresh():
         cache._put(n, n, None, ("t", str(n)), None, False)
         cache._put(Key(n), n, None, None, None, False)
     return cache
-
-def attempt(n, act):
-    gc.disable()
-    failed = False
-    _testcapi.set_nomemory(n)
-    try:
-        act()
-    except MemoryError:
-        failed = True
-    finally:
-        _testcapi.remove_mem_hooks()
-        gc.enable()
-    return failed
 
 flight = ["flight"]
 def begun(cache, key):

@@ -11,8 +11,9 @@ from support import fresh_python
 pytest.importorskip("_testcapi", reason="this Python was installed without _testcapi, which makes allocations fail")
 
 FAIL_AT_EACH = """
-import _testcapi, gc, sys
+import sys
 from samovar import Feed
+from support import attempt
 
 READERS, MOST = 20, 1000
 WORD = "w" * 40  # nor are numbers above 256 there already; 85 items fill a dict, so that the next makes it grow
@@ -34,20 +35,6 @@ def said(feed):
     assert feed._local.check() and not feed.stats().pending
     return pages, feed.followers("tea"), feed.followers("film"), feed.stats().items
 
-def attempt(n, row, act):
-    '''Run `act` with the n-th allocation failing, so many in a row. Whether it failed.'''
-    gc.disable()
-    failed = False
-    _testcapi.set_nomemory(n, n + row)
-    try:
-        act()
-    except MemoryError:
-        failed = True
-    finally:
-        _testcapi.remove_mem_hooks()
-        gc.enable()
-    return failed
-
 acts = {
     "new": lambda feed: feed.push("film", WORD, 600),
     "new and the oldest goes": lambda feed: feed.push("tea", WORD, 600),
@@ -68,7 +55,7 @@ for name, act in acts.items():
         feed = fresh(int(sys.argv[1]))
         before = said(feed)
         for n in range(1, 500):
-            if not attempt(n, row, lambda: act(feed)):
+            if not attempt(n, lambda: act(feed), row):
                 break
             fails += 1
             assert said(feed) == before, (name, n, row)

@@ -11,9 +11,10 @@ from support import fresh_python
 pytest.importorskip("_testcapi", reason="this Python was installed without _testcapi, which makes allocations fail")
 
 FAIL_AT_EACH = """
-import _testcapi, gc, sys
+import sys
 import samovar
 from samovar import _core
+from support import attempt
 
 class Key:
     def __init__(self, name): self.name = name
@@ -32,20 +33,6 @@ def fresh():
 
 def known(memo):
     return memo.cache_info().currsize
-
-def attempt(n, act):
-    '''Run `act` with the n-th allocation failing, and all after it. True when it failed.'''
-    gc.disable()
-    failed = False
-    _testcapi.set_nomemory(n)
-    try:
-        act()
-    except MemoryError:
-        failed = True
-    finally:
-        _testcapi.remove_mem_hooks()
-        gc.enable()
-    return failed
 
 make = eval(sys.argv[1], vars(samovar))
 acts = {
