@@ -101,6 +101,37 @@ async def test_soft_purge_of_a_url_serves_stale_while_it_is_renewed():
     assert (await two.ask()).body == b"new"
 
 
+@pytest.mark.parametrize("stale", [False, True])
+def test_what_was_stored_since_it_was_looked_for_is_not_asked_for_again(stale):
+    async def test():
+        one, two = edges(*(Says(body=b"%d" % number, headers=dict(TAGGED, **{
+            "cache-control": "max-age=60, stale-while-revalidate=600"})) for number in (1, 2, 3)))
+        if stale:
+            await one.ask()
+            one.clock.advance(61)
+        is_found, goes_on = asyncio.Event(), asyncio.Event()
+        find = two.vault.find
+
+        async def slow(key, *, anew=False):
+            stored = await find(key, anew=anew)
+            is_found.set()
+            await goes_on.wait()
+            return stored
+
+        two.vault.find = slow
+        late = two.start()
+        await is_found.wait()
+        await one.ask()  # asks the origin, in the background where it has something stale
+        await until(lambda: one.stats.stored == 1 + stale)
+        goes_on.set()
+        assert (await late).body == b"1"
+        two.vault.find = find
+        await settle()
+        assert len(one.origin) == 1 + stale and (await two.ask()).body == b"%d" % (1 + stale)
+
+    run_async(test())
+
+
 @running
 async def test_unsafe_method_at_one_edge_holds_for_the_other():
     one, two = edges(Says(), Says(200, b"", {}), Says(body=b"new"))

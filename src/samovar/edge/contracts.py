@@ -127,6 +127,9 @@ class Vault(Protocol):
     def is_elsewhere(self, fence: Any) -> bool:
         """Whether another process fetches the same at this moment, so that it will be stored without us."""
 
+    def seen(self, fence: Any) -> Variants | None:
+        """What lay under the key when the fence was had, where that may be newer than what was found before; or None."""
+
     def release(self, fence: Any) -> None:
         """End a fence without a change. One that is ended already is left alone."""
 

@@ -36,9 +36,10 @@ from ..rules import (
 )
 from ..wish import Wish, Withdrawn
 from .body import Space
-from .fetching import Fetcher, Got, Limits
+from .fetching import Fetcher
 from .flights import Crowd, Flight
 from .forwarding import Hop
+from .got import Got, Limits
 from .numbers import EdgeStats, Numbers
 from .purging import keys_of
 from .quick import Short

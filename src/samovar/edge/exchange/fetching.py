@@ -12,7 +12,6 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable, Coroutine
-from dataclasses import dataclass
 from typing import Any
 
 from ..._base.clock import deadline, stopwatch
@@ -37,63 +36,13 @@ from ..wish import Withdrawn
 from .body import Budget, Filling, Reader, Space, Spilled
 from .flights import Crowd, Flight
 from .forwarding import Hop
+from .got import Got, Limits
 from .loans import Loans
 from .numbers import Numbers
 
 _log = logging.getLogger("samovar")
 _ELSEWHERE_S = 2.0  # for which another process's answer is waited for
 _UNREAD_S = 60.0  # for which a body is taken in that nobody reads, to be stored
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What a fetch may take. Times in seconds, sizes in bytes.
-
-    head_s: until the fields of the answer are there. gap_s: between two parts of its body. fill_s: for the whole of a body
-    that is to be stored; slower ones are broken off. lag_s: for which one slow reader may hold up the others, where
-    nothing is kept. body: the largest body that is kept in memory. memory: of all bodies on their way in; and see Loans.
-    """
-
-    head_s: float
-    gap_s: float
-    fill_s: float
-    lag_s: float
-    body: int
-    memory: int
-
-
-@dataclass(slots=True)
-class Got:
-    """What came of asking the origin.
-
-    outcome: what the rules say; its result is never RETRY. Whoever has this closes it.
-    reply: for PASS: its body is still to come.
-    reader: for STORE: of the body on its way in, from its begin.
-    is_elsewhere: another process has asked. error: why there is no answer. busy_s: there was no place at the origin; when
-    it makes sense to ask again.
-    """
-
-    outcome: Outcome
-    verdict: Verdict
-    reason: bytes = b""
-    reply: Reply | None = None
-    reader: Reader | None = None
-    permit: Permit | None = None
-    error: OriginFailed | None = None
-    busy_s: float | None = None
-    is_elsewhere: bool = False
-
-    async def close(self) -> None:
-        """Let go of the reply or the reader, and of the place at the origin."""
-        reply, permit, self.reply, self.permit = self.reply, self.permit, None, None
-        if self.reader is not None:
-            self.reader.close()
-        try:
-            if reply is not None:
-                await reply.close()
-        finally:
-            if permit is not None:
-                permit.leave()
 
 
 class Fetcher:
@@ -137,11 +86,10 @@ class Fetcher:
                 fence = await self.vault.fence(verdict.key)
                 if flight is not None:
                     flight.fence = fence
-                    if self.vault.is_elsewhere(fence):
-                        got, fence = await self._from_elsewhere(verdict, fence)
-                        flight.fence = fence
-                        if got is not None:
-                            return got
+                    got, fence = await self._stored_since(verdict, fence)
+                    flight.fence = fence
+                    if got is not None:
+                        return got
             got, wrong = await self._ask(request, verdict, inform, waits)
             try:
                 taken, fence = fence, None
@@ -157,21 +105,31 @@ class Fetcher:
             if fence is not None:
                 self.vault.release(fence)
 
-    async def _from_elsewhere(self, verdict: Verdict, fence: Any) -> tuple[Got | None, Any]:
-        """What another process stores of the same, if it does so soon; and a fence, maybe with the right to store."""
+    async def _stored_since(self, verdict: Verdict, fence: Any) -> tuple[Got | None, Any]:
+        """What others have stored of the same since it was looked for, or another process stores, if it does so soon; and a
+        fence, maybe with the right to store."""
         vault, waited, pause = self.vault, 0.0, 0.002
-        while vault.is_elsewhere(fence) and waited < _ELSEWHERE_S:
+        got = self._served(verdict, vault.seen(fence))
+        while got is None and vault.is_elsewhere(fence) and waited < _ELSEWHERE_S:
             await asyncio.sleep(pause)
             waited, pause = waited + pause, min(pause * 1.5, 0.025)
             stored = await vault.find(verdict.key, anew=True)
-            if stored is not None:
-                again = on_request(self.policy, verdict.key, verdict.method, verdict.headers, stored, self.wall())
-                if again.action is Action.SERVE:
-                    return Got(Outcome(Result.SERVE, verdict=again), verdict, is_elsewhere=True), fence
-                if self.wall() < stored.mark:
+            got = self._served(verdict, stored)
+            if got is None:
+                if stored is not None and self.wall() < stored.mark:
                     break
-            fence = await vault.fence(verdict.key)
-        return None, fence
+                fence = await vault.fence(verdict.key)
+                got = self._served(verdict, vault.seen(fence))
+        return got, fence
+
+    def _served(self, verdict: Verdict, stored: Variants | None) -> Got | None:
+        """What is stored, where it answers without the origin."""
+        if stored is None:
+            return None
+        again = on_request(self.policy, verdict.key, verdict.method, verdict.headers, stored, self.wall())
+        if again.action is not Action.SERVE:
+            return None
+        return Got(Outcome(Result.SERVE, verdict=again), verdict, is_elsewhere=True)
 
     async def _ask(self, request: Request, verdict: Verdict, inform: Inform | None,
                    waits: bool) -> tuple[Got, Entry | None]:

@@ -44,12 +44,13 @@ _TAGS = 4_096  # purged tags that are remembered, for requests that fly
 
 class Fence:
     """A fetch under way: the key's place in this process, the moment, and the right to store; True where another has it,
-    False where there is none."""
+    False where there is none. before: what lay there when the right was had."""
 
-    __slots__ = ("held", "place", "since")
+    __slots__ = ("before", "held", "place", "since")
 
     def __init__(self, place: Place, since: float, held: Held | bool) -> None:
         self.place, self.since, self.held = place, since, held
+        self.before = loaded(held.value) if isinstance(held, Held) and held.value is not MISSING else None
 
 
 class ClusterVault:
@@ -158,6 +159,10 @@ class ClusterVault:
         """Whether another process, or another request of this one, is at it."""
         return fence.held is True
 
+    def seen(self, fence: Fence) -> Variants | None:
+        """What lay there when the right was had."""
+        return fence.before
+
     def release(self, fence: Fence) -> None:
         """Give the right back, in a task: nobody needs to wait for it."""
         held, fence.held = fence.held, False
@@ -178,8 +183,7 @@ class ClusterVault:
         if not isinstance(held, Held):
             return False
         try:
-            before = None if held.value is MISSING else loaded(held.value)
-            after = change(_NOTHING if before is None else before)  # an empty one may be marked
+            after = change(_NOTHING if fence.before is None else fence.before)  # an empty one may be marked
             if fence.place.broken:
                 await release(self.cluster, held)
                 return False

@@ -153,6 +153,9 @@ class CacheVault:
         """Nobody else is at it."""
         return False
 
+    def seen(self, fence: Fence) -> None:
+        """Nothing: between looking and asking nobody can come."""
+
     def release(self, fence: Fence) -> None:
         """Nothing: a place that nobody holds is gone."""
 
