@@ -13,7 +13,7 @@ $(if $(TAG),,$(error PYTHON=$(PYTHON) does not run))
 VENV := .venv/$(TAG)
 PY := $(VENV)/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check -qq
-PYTEST = $(PY) -m pytest -p randomly --timeout 900 $(PLUGIN)
+PYTEST = $(PY) -m pytest -p randomly --timeout 900 --dist worksteal $(PLUGIN)
 NATIVE := setup.py $(wildcard csrc/*/*.[ch] src/samovar/*.pyx src/samovar/*.px[di])
 STRICT := -std=c11 -Wall -Wextra -Wconversion -Wshadow -Werror
 TARGETS := x86_64-windows-gnu aarch64-windows-gnu aarch64-macos x86_64-linux-musl aarch64-linux-musl x86-linux-gnu

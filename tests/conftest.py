@@ -5,6 +5,7 @@ the line that repeats a failure.
 """
 
 import gc
+from itertools import count
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -26,3 +27,13 @@ def pytest_collection_finish():
     """Tests collect garbage all the time: what was there before the first of them need not be looked at again."""
     gc.collect()
     gc.freeze()
+
+
+_ran = count(1)
+
+
+def pytest_runtest_setup():
+    """Nor what the tests before left behind: reports, modules, examples."""
+    if next(_ran) % 200 == 0:
+        gc.collect()
+        gc.freeze()
