@@ -22,7 +22,7 @@ INCLUDE = $(shell $(PY) -c 'import sysconfig; print(sysconfig.get_path("include"
 CODE := tests/unit tests/models tests/parity tests/hostile tests/storm tests/leaks
 # What the sanitizers see: all that reaches our C by ways of its own. Left out are what is Python over a Cache (levels 3 and
 # 5 but for their native parts, the laboratory, the commands), memory, and whole programs of others, too slow there.
-PLAIN := $(foreach room,budget_rules bus cluster codec edge early envelope hot jitter lab near_fills public ring_command \
+PLAIN := $(foreach room,budget_rules bus cluster codec edge early hot jitter lab near_fills public ring_command \
     schedule tier troubled vault warm,$(foreach kind,unit/test models/test hostile/test_hostile storm/test_storm,\
     tests/$(kind)_$(room)%))
 SANITIZED := $(filter-out $(PLAIN) tests/parity/test_programs%,\

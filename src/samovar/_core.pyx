@@ -301,7 +301,7 @@ def estimate(keys, weights, str eviction, uint64_t living, uint64_t size, uint64
 # ------------------------------------------------------------------ the ring: which node has which key
 
 cimport cython
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.buffer cimport PyBUF_WRITABLE
 from cpython.number cimport PyNumber_Index
 from cpython.tuple cimport PyTuple_GET_ITEM

@@ -21,7 +21,7 @@ typedef struct check_test {
 
 extern const check_test slab_suite[], index_suite[], lru_suite[], histogram_suite[], memory_suite[], fuzz_suite[],
     ghost_suite[], rules_suite[], replay_suite[], wheel_suite[], block_suite[], hash_suite[], ring_suite[], bulks_suite[],
-    feed_suite[], envelope_suite[];
+    feed_suite[], envelope_suite[], meta_suite[];
 
 #define CHECK(claim) ((claim) ? (void)0 : check_failed(__FILE__, __LINE__, #claim))
 #define CHECK_EQUAL(found, expected) check_equal(__FILE__, __LINE__, #found, (uint64_t)(found), (uint64_t)(expected))

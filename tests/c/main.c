@@ -4,7 +4,7 @@
 static const check_test *const suites[] = {
     slab_suite, index_suite, lru_suite, histogram_suite, memory_suite, fuzz_suite,
     ghost_suite, rules_suite, replay_suite, block_suite, wheel_suite,
-    hash_suite, ring_suite, bulks_suite, feed_suite, envelope_suite,
+    hash_suite, ring_suite, bulks_suite, feed_suite, envelope_suite, meta_suite,
 };
 
 int main(int count, char **arguments)

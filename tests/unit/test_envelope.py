@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from samovar._base.missing import MISSING
-from samovar._core import xxh3
+from samovar._core import plain_bodies, xxh3
 from samovar.cluster.codec import Msgpack, SignedPickle, Zstd
 from samovar.cluster.envelope import _SUM_AT, _HEAD, Damaged, Envelope, Sealer
 
@@ -263,3 +263,42 @@ def test_zstd_of_another_size_is_refused():
     for size in (0, 2999, 3001):
         with pytest.raises(ValueError):
             zstd.expand(frame, size)
+
+
+@pytest.mark.parametrize("codec", CODECS)
+def test_many_open_as_each_does(codec):
+    sealer, epoch, wall = Sealer(CODECS[codec]), 7, 1000.0
+    kinds = {
+        "plain": Envelope({"price": 3}, wall, 60, 90, epoch=epoch),
+        "none": Envelope(None, wall, math.inf, math.inf, epoch=epoch),
+        "large": Envelope(LARGE, wall, 60, 60, epoch=epoch), "stale": Envelope(1, wall - 61, 60, 90, epoch=epoch),
+        "another epoch's": Envelope(1, wall, 60, 90, epoch=8),
+        "tagged": Envelope(1, wall, 60, 90, epoch=epoch, tags=(("t", 1),)),
+    }
+    names = [f"shop:1:s{kind}" for kind in kinds]
+    whole = [sealer.seal(name, one) for name, one in zip(names, kinds.values())]
+    odd = [b"", b"V", whole[0][:-1], whole[0] + b"x", whole[1], None, 7, "text", bytearray(whole[0])]
+    names, payloads = [*names, *(["shop:1:splain"] * len(odd))], [*whole, *odd]
+    values, missing = sealer.plain_many(names, payloads, b"", 0, epoch, wall)
+    expected = [sealer.plain(name, one, epoch, wall) if type(one) is bytes else MISSING for name, one in zip(names, payloads)]
+    assert values == expected and values[:3] == [{"price": 3}, None, LARGE]
+    assert missing == [at for at, value in enumerate(expected) if value is MISSING] == list(range(3, len(names)))
+    behind = [b"V" + b"-" * 9 + one if type(one) is bytes else one for one in payloads]
+    assert sealer.plain_many(names, behind, b"V", 10, epoch, wall) == (values, missing)
+    nothing = [MISSING] * len(names), list(range(len(names)))
+    assert sealer.plain_many(names, behind, b"T", 10, epoch, wall) == nothing
+    assert sealer.plain_many([], [], b"V", 10, epoch, wall) == ([], [])
+
+
+def test_one_of_another_type_spoils_no_other():
+    sealer, wall = Sealer(Msgpack(int)), 1000.0
+    stranger = Sealer(Msgpack())
+    names = ["a", "b", "c"]
+    payloads = [stranger.seal(name, Envelope(value, wall, 60, 60)) for name, value in zip(names, (1, "text", 3))]
+    assert sealer.plain_many(names, payloads, b"", 0, 0, wall) == ([1, MISSING, 3], [1])
+
+
+def test_batch_of_envelopes_refuses_what_does_not_fit_together():
+    for words in (([b""], b"", 0, b"", []), ([], b"V", 0, b"", [])):
+        with pytest.raises(ValueError, match="head must cover the mark"):
+            plain_bodies(*words, 0, 0.0, 9)

@@ -98,20 +98,27 @@ def get_many(store: Store, keys: Sequence[Any], plain: Callable[[Any], Asked]) -
         seen = yield from seen_many(store, asks)
     else:
         homes = tier.by_owner(keys) if keys else {}
-        answers = yield ALL, [(node, "read", (wires,)) for node, (_, wires) in homes.items()]
+        answers = yield ALL, [(node, store.ways[node].verb, (wires,)) for node, (_, wires) in homes.items()]
         lost: list[Asked] = []
-        misses, wall, open_plain = 0, tier.wall(), store.plain
+        misses, wall = 0, tier.wall()
         for (node, (named, wires)), answer in zip(homes.items(), answers, strict=True):
+            values, missing = named, list[int]()
+            if answer[0] is not UNAVAILABLE:
+                way = store.ways[node]
+                values, missing = store.plain_many(wires, *way.bodies_in(answer[1]), tier.epoch(node), wall)
+                if missing:
+                    answer = way.said(answer[1])
             if tier.is_lost(node, answer):
                 lost += [plain(key) for key in named]
                 continue
-            epoch = tier.epoch(node)
-            for key, wire, one in zip(named, wires, answer[1], strict=True):
-                kind, _, body = one
-                if kind is MISS:
-                    misses += 1
-                elif kind is HIT and (value := open_plain(wire, body, epoch, wall)) is not MISSING:
+            if not missing:
+                got.update(zip(named, values, strict=True))
+                continue
+            for key, value, one in zip(named, values, answer[1], strict=True):
+                if value is not MISSING:
                     got[key] = value
+                elif one.kind is MISS:
+                    misses += 1
                 else:
                     found[len(asks)] = node, one
                     asks.append(plain(key))

@@ -19,7 +19,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from .._base.missing import MISSING
-from .._core import plain_body, xxh3
+from .._core import plain_bodies, plain_body, xxh3
 from .codec import MAC, Codec, Msgpack, Zstd
 
 MAX_BODY = 8 << 20  # bytes of a body, expanded
@@ -121,6 +121,24 @@ class Sealer:
         if isinstance(opened, Damaged) or opened.tags or opened.epoch != epoch:
             return MISSING
         return opened.value if max(0.0, wall - opened.created) < min(opened.soft_s, opened.hard_s) else MISSING
+
+    def plain_many(self, names: list[str], payloads: list[Any], mark: bytes, head: int, epoch: int,
+                   wall: float) -> tuple[list[Any], list[int]]:
+        """`plain` of many, behind `head` bytes of what begins with `mark`: the values, and the numbers of those that are
+        MISSING."""
+        try:
+            bodies, missing = plain_bodies(payloads, mark, head, self._plainest, names, epoch, wall, self._most)
+            if not missing:
+                return list(map(self._decode, bodies)), missing  # type: ignore[arg-type]
+            decode = self._decode
+            values = [MISSING if body is None else decode(body) for body in bodies]
+        except Exception:  # one of another type, perhaps
+            values, missing = [MISSING] * len(names), list(range(len(names)))
+        for at in missing:
+            payload = payloads[at]
+            if type(payload) is bytes and payload.startswith(mark):
+                values[at] = self.plain(names[at], payload[head:], epoch, wall)
+        return values, [at for at in missing if values[at] is MISSING]
 
     def open(self, name: str, payload: bytes) -> Envelope | Damaged:
         """The envelope under the key of this name, or why there is none."""

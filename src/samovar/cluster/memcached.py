@@ -143,7 +143,17 @@ class MemcachedNode(Node):
 
     def read(self, keys: Sequence[str]) -> Steps[Answer]:
         check_keys(keys)
-        return self.said((yield from self._ask([wire.ask(key, "c f v") for key in keys])))
+        return self.said((yield from self.gather(keys))[1] if keys else [])
+
+    def gather(self, keys: Sequence[str]) -> Steps[Answer]:
+        if len(keys) <= _AT_ONCE:
+            replies = yield self, (("mg " + " c f v\r\nmg ".join(keys) + " c f v\r\n").encode("ascii"), len(keys))
+        else:
+            replies = yield from self._ask([wire.ask(key, "c f v") for key in keys])
+        return (UNAVAILABLE if type(replies) is Fault else OK), replies
+
+    def bodies_in(self, replies: list[Any]) -> tuple[list[Any], bytes, int]:
+        return [reply[2] for reply in replies], b"", 0
 
     def asks(self, key: str) -> tuple[bytes, int]:
         return f"mg {key} c f v\r\n".encode("ascii"), 1

@@ -184,6 +184,15 @@ class Node(ABC):
         """What `read` answers to these replies."""
         raise NotImplementedError(f"{type(self).__name__} is asked by its verbs")
 
+    def gather(self, keys: Sequence[str]) -> Steps[Answer]:
+        """`read` in the engine's own words, for `bodies_in` and `said` to tell: (OK, [reply, one for each key]). Whoever has
+        no words of his own is asked by `read`, and so is a subclass that wraps `read` alone. Nothing is checked."""
+        raise NotImplementedError(f"{type(self).__name__} is asked by its verbs")
+
+    def bodies_in(self, replies: list[Any]) -> tuple[list[Any], bytes, int]:
+        """Where the body of each of these lies, if it is a value: in bytes that begin so, behind so many."""
+        raise NotImplementedError(f"{type(self).__name__} is asked by its verbs")
+
     # ---------------------------------------------------------------- loading
 
     @abstractmethod
@@ -351,6 +360,16 @@ def check_key(key: str) -> None:
         raise TypeError(f"a node's key must be str, not {key!r}")
     if _KEY.fullmatch(key) is None:
         raise ValueError(f"a node's key must be 1 to 200 printable ASCII characters without space and '|', not {key[:250]!r}")
+
+
+def goes_with_read(node: Node, name: str) -> bool:
+    """Whether a node's `asks` or `gather` knows its `read`: nobody further down wraps that alone, to trace it perhaps."""
+    for names in (vars(node), *map(vars, type(node).__mro__)):
+        if name in names:
+            return True
+        if "read" in names:
+            return False
+    return False
 
 
 def check_keys(keys: Sequence[str]) -> None:

@@ -19,7 +19,7 @@ from collections.abc import Hashable
 from typing import Any, TypeAlias
 
 from .._base.missing import MISSING
-from .node import Answer, Node
+from .node import Answer, goes_with_read
 from .prober import Prober
 from .store import Store
 
@@ -35,7 +35,7 @@ class Quick:
 
     def __init__(self, store: Store, prober: Prober) -> None:
         self._store, self._tier, self._prober = store, store.tier, prober
-        self._nodes = {name: node for name, node in store.tier.nodes.items() if _may_be_asked(node)}
+        self._nodes = {name: node for name, node in store.tier.nodes.items() if goes_with_read(node, "asks")}
 
     def asks(self, key: Hashable) -> Asking | None:
         """What is to be asked about a key; None when there is more to it. Raises TypeError for what is no key."""
@@ -59,13 +59,3 @@ class Quick:
                 store.counts.add("hits")
                 return value, None
         return MISSING, (name, node.said(replies))
-
-
-def _may_be_asked(node: Node) -> bool:
-    """Whether a node's `asks` knows its `read`: nobody further down wraps `read` alone, to trace or to change it."""
-    for names in (vars(node), *map(vars, type(node).__mro__)):
-        if "asks" in names:
-            return True
-        if "read" in names:
-            return False
-    return False

@@ -49,7 +49,9 @@ from .node import (
 )
 from .push import ClientSubscription, Subscription, ThinSubscription
 from .replies import (
+    HEAD,
     ID,
+    VALUE,
     fault_in,
     first_fault,
     founds_in,
@@ -168,13 +170,19 @@ class RedisNode(Node):
         check_keys(keys)
         if not keys:
             return OK, []
+        return self.said((yield from self.gather(keys))[1])
+
+    def gather(self, keys: Sequence[str]) -> Steps[Answer]:
         if len(keys) == 1 or self._line.is_many:
             replies = yield self, [("GET", key) for key in keys]
         else:
             replies = yield self, [("MGET", *keys)]
             if type(replies) is not Fault:
                 replies = listed_in(replies[0], len(keys))
-        return self.said(replies)
+        return (UNAVAILABLE if type(replies) is Fault else OK), replies
+
+    def bodies_in(self, replies: list[Any]) -> tuple[list[Any], bytes, int]:
+        return replies, VALUE, HEAD
 
     def asks(self, key: str) -> list[Command]:
         return [("GET", key)]

@@ -10,12 +10,13 @@ from .resp import Refused
 ID = 16
 TOKEN = 1 + ID
 HEAD = TOKEN + 8
+VALUE = b"V"
 FREE = b"\0" * 8  # nobody renews
 STRANGE = ("WRONGTYPE", "ERR value is not")  # somebody keeps something else under this key
 
 
 def new_value(body: bytes) -> bytes:
-    return b"".join((b"V", os.urandom(ID), FREE, body))
+    return b"".join((VALUE, os.urandom(ID), FREE, body))
 
 
 def new_fence() -> bytes:
@@ -42,14 +43,14 @@ def found_in(reply: Any) -> Found:
 
 def value_in(reply: Any) -> bytes | None:
     """The body of a value; None for what is none."""
-    return reply[HEAD:] if type(reply) is bytes and reply[:1] == b"V" else None
+    return reply[HEAD:] if type(reply) is bytes and reply[:1] == VALUE else None
 
 
 def founds_in(replies: Sequence[Any]) -> list[Found]:
     """The same for the replies of a whole batch, nil included: values without a call for each."""
     new = tuple.__new__  # what Found's own costs twice as much
     return [NOTHING if reply is None else
-            new(Found, (HIT, reply[:TOKEN], reply[HEAD:])) if type(reply) is bytes and reply[:1] == b"V" else
+            new(Found, (HIT, reply[:TOKEN], reply[HEAD:])) if type(reply) is bytes and reply[:1] == VALUE else
             found_in(reply) for reply in replies]
 
 

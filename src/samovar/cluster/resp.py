@@ -113,6 +113,8 @@ class Resp:
 
 def _worded(command: Command) -> tuple[str | bytes, ...]:
     """A command whose numbers are written out."""
+    if set(map(type, command)) == {str}:
+        return command  # type: ignore[return-value]
     return tuple([b"%d" % word if isinstance(word, int) else word for word in command])
 
 

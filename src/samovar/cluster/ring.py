@@ -8,6 +8,7 @@ a whole: readers take what is there and need no lock, writers take turns.
 
 import importlib
 import math
+from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from operator import index
@@ -160,6 +161,13 @@ class HashRing(_core.RingCore):
         out = np.empty(len(each), dtype=np.int32)
         table.find_each(each, out)
         return out.reshape(keys.shape) if isinstance(keys, np.ndarray) else out  # type: ignore[no-any-return]
+
+    def _nodes_of(self, keys: Sequence[str]) -> list[str]:
+        """`get_node` of many keys, without NumPy."""
+        table, numbers = self._table, array("i", bytes(4 * len(keys)))
+        table.find_each(tuple(keys), numbers)
+        names = table.names
+        return [names[number] for number in numbers]
 
     @property
     def nodes(self) -> tuple[str, ...]:

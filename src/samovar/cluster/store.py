@@ -15,7 +15,7 @@ from .._base.freshness import Freshness
 from .._base.missing import MISSING
 from .asked import Asked, Entry, Got, Load
 from .envelope import Damaged, Envelope, Sealer
-from .node import LONGEST_MS, LOST, OK
+from .node import HIT, LONGEST_MS, LOST, OK, Answer, Node, goes_with_read
 from .requests import Request
 from .tier import Tier
 
@@ -30,6 +30,21 @@ class Words(NamedTuple):
     soft_s: float
     hard_s: float
     tags: tuple[str, ...]
+
+
+class Way(NamedTuple):
+    """How a node is asked about many keys at once: by which verb, where bodies lie in its replies, and what they say."""
+
+    verb: str
+    bodies_in: Callable[[list[Any]], tuple[list[Any], bytes, int]]
+    said: Callable[[list[Any]], Answer]
+
+
+def _way(node: Node) -> Way:
+    if goes_with_read(node, "gather"):
+        return Way("gather", node.bodies_in, node.said)
+    return Way("read", lambda founds: ([one.body if one.kind is HIT else None for one in founds], b"", 0),
+               lambda founds: (OK, founds))
 
 
 _all: "weakref.WeakSet[Counts]" = weakref.WeakSet()
@@ -80,7 +95,8 @@ class Store:
     def __init__(self, tier: Tier, sealer: Sealer, gate: Gate | None, stopwatch: Callable[[], float]) -> None:
         self.tier, self.gate, self.stopwatch = tier, gate, stopwatch
         self._sealer = sealer
-        self.plain = sealer.plain
+        self.plain, self.plain_many = sealer.plain, sealer.plain_many
+        self.ways = {name: _way(node) for name, node in tier.nodes.items()}
         self.look: Callable[[Store, Asked], Generator[Request, Any, Any]] | None = None  # for hot keys (cluster/hot.py)
         self.look_many: Callable[[Store, Sequence[Asked]], Generator[Request, Any, Any]] | None = None
         self.counts = Counts()

@@ -113,14 +113,13 @@ class Tier:
         wires = self._wires(keys)
         if self._only:
             return {self._only: (list(keys), wires)}
-        homes: dict[str, tuple[list[Any], list[str]]] = {}
-        for key, wire, node in zip(keys, wires, map(self.ring.get_node, wires), strict=True):
-            if node not in homes:
-                homes[node] = ([], [])
-            named, on = homes[node]
-            named.append(key)
-            on.append(wire)
-        return homes
+        homes: dict[str, list[int]] = {}
+        for at, node in enumerate(self.ring._nodes_of(wires)):
+            if node in homes:
+                homes[node].append(at)
+            else:
+                homes[node] = [at]
+        return {node: ([keys[at] for at in on], [wires[at] for at in on]) for node, on in homes.items()}
 
     def is_up(self, node: str) -> bool:
         state = self._state[node]

@@ -6,20 +6,18 @@ r"""Memcached's meta commands as bytes, and its replies as tuples: no I/O.
     ma <key> <flags>*\r\n                    count          NS, EX        not stored; it is another item by now
 
 As protocol.txt of memcached 1.6 has them. A reply is (code, flags, body): the code as bytes, flags a list of bytes, body
-None but for VA. What is no such reply ends the connection: after it nobody knows where the next one begins.
+None but for VA (csrc/pure/meta.h finds them). What is no such reply ends the connection: nobody knows where the next begins.
 """
 
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
+from .._core import meta_replies
 from .blocking import NOT_YET
 from .node import Fault
 
 Reply: TypeAlias = tuple[bytes, list[bytes], bytes | None]
 
-_CODES = frozenset((b"HD", b"VA", b"EN", b"NF", b"NS", b"EX", b"MN", b"VERSION", b"STAT", b"END", b"ERROR",
-                    b"CLIENT_ERROR", b"SERVER_ERROR"))
-LONGEST_LINE = 2048
 LARGEST_BODY = 1 << 30  # what -I allows at most
 LEAST = 1 << 20  # bytes that are always read: notes are no longer
 
@@ -73,50 +71,8 @@ class Parser:
 
     def drain(self, replies: list[Any], count: int) -> None:
         """Append to the replies what is there, until they are so many. Raises ValueError for what is none."""
-        buffer, at, needed = self._buffer, self._at, self._needed
-        there, is_solid, find = len(buffer), type(buffer) is bytes, buffer.find
-        if there < needed:
-            return
-        needed = 0
-        try:
-            while len(replies) < count:
-                end = find(b"\r\n", at, at + LONGEST_LINE + 2)
-                if end < 0:
-                    if there - at > LONGEST_LINE:
-                        raise ValueError(f"a line of more than {LONGEST_LINE} bytes")
-                    return
-                words = (buffer[at:end] if is_solid else bytes(buffer[at:end])).split(b" ")
-                code = words[0]
-                if code != b"VA":
-                    if code not in _CODES:
-                        raise ValueError(f"{code[:20]!r} begins no reply")
-                    at = end + 2
-                    replies.append((code, words[1:], None))
-                    continue
-                size = int(words[1]) if len(words) > 1 and words[1].isdigit() and len(words[1]) < 11 else -1
-                if not 0 <= size <= LARGEST_BODY:
-                    raise ValueError("a value without a size")
-                start = end + 2
-                last = start + size
-                if size > self._most:
-                    at = min(last + 2, there)
-                    self._cut = last + 2 - at
-                    replies.append((code, words[2:], b"?"))  # an empty one would be a lease
-                    continue
-                if there < last + 2:
-                    needed = last + 2
-                    return
-                if not buffer.startswith(b"\r\n", last):
-                    raise ValueError("a body that does not end where it should")
-                if is_solid:
-                    body = buffer[start:last]
-                else:
-                    with memoryview(buffer) as view:
-                        body = bytes(view[start:last])
-                at = last + 2
-                replies.append((code, words[2:], body))
-        finally:
-            self._at, self._needed = at, needed
+        if not self._cut and len(self._buffer) >= self._needed:
+            self._at, self._needed, self._cut = meta_replies(self._buffer, self._at, replies, count, self._most)
 
 
 class Meta:
