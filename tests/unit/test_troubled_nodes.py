@@ -1,12 +1,14 @@
 """A cluster whose nodes forget, or are too slow: how soon that is heard of, and how often anybody waits for it."""
 
+import asyncio
+
 import pytest
 
 from samovar import ManualClock
-from samovar.cluster import Cluster, LocalNode
+from samovar.cluster import AsyncCluster, Cluster, LocalNode
 from samovar.cluster.node import UNAVAILABLE, Fault
 from samovar.cluster.tier import LOOK_S, STAND_IN_S
-from support import until
+from support import run_async, until
 
 KEYS = [f"key {number}" for number in range(30)]
 
@@ -218,4 +220,31 @@ def test_node_that_raises_while_it_is_looked_after_is_looked_after_again(cluster
         cluster.get(key)
     recovered(cluster, node, clock)
     assert node.mistakes == 0 and cluster[key] == "stored"
+    assert sum("a mistake of a client library's" in record.getMessage() for record in caplog.records) == 2
+
+
+class Awaited(Moody):
+    """Can be asked in asyncio alone, so that a task looks after it."""
+
+    blocks = False
+
+
+def test_task_that_looks_after_nodes_goes_on_when_one_of_them_raised(clock, caplog):
+    async def test():
+        nodes = [Awaited(name, clock) for name in "abc"]
+        node = nodes[0]
+        async with AsyncCluster(nodes, clock=clock, seed=1) as cluster:
+            await cluster.set_many(dict.fromkeys(KEYS, "stored"))
+            key, *_ = owned(cluster, "a")
+            node.is_slow, node.mistakes = True, 2
+            while cluster.stats().nodes["a"][0] == "up":
+                await cluster.get(key)
+            node.is_slow = False
+            while cluster.stats().nodes["a"][0] != "up":
+                clock.advance(0.1)
+                cluster._prober.wake()
+                await asyncio.sleep(0.001)
+            assert cluster._prober._thread is None and node.mistakes == 0 and await cluster.get(key) == "stored"
+
+    run_async(test())
     assert sum("a mistake of a client library's" in record.getMessage() for record in caplog.records) == 2
