@@ -3,8 +3,8 @@
 Time is an attribute that tests move; an origin answers with a Reply, or raises ConnectionError.
 """
 
-from samovar.edge.rules import (Action, Policy, Result, Variants, answer, cache_key, on_failure, on_request, on_response,
-                                origin_headers)
+from samovar.edge.rules import (Action, Policy, Result, Variants, Verdict, answer, cache_key, on_failure, on_request,
+                                on_response, origin_headers)
 
 START = 1_600_000_000.0
 
@@ -62,6 +62,9 @@ class Front:
     def revalidate_in_background(self):
         """What a front does after it has served stale."""
         for verdict, target in self.background:
+            if verdict.method == "HEAD":  # a HEAD would say that what is stored is good, and bring nothing where it is not
+                verdict = Verdict(verdict.action, verdict.entry, verdict.age, verdict.key, "GET", verdict.headers,
+                                  asked=verdict.asked)
             self.fetch(verdict, target)
         self.background.clear()
 
