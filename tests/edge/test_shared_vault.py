@@ -133,6 +133,20 @@ def test_what_was_stored_since_it_was_looked_for_is_not_asked_for_again(stale):
 
 
 @running
+async def test_what_another_edge_renewed_takes_the_place_of_what_the_near_cache_has():
+    one, two = edges(*(Says(body=b"%d" % number, headers=dict(TAGGED, **{
+        "cache-control": "max-age=10, stale-while-revalidate=600"})) for number in (1, 2, 3)), near=True)
+    for _ in range(2):
+        assert (await one.ask()).body == (await two.ask()).body == b"1"  # now it lies in both near caches
+    one.clock.advance(11)
+    await one.ask()
+    await until(lambda: one.stats.stored == 2)
+    assert (await two.ask()).body == b"1"  # renewed in the background, for which nobody needs to be asked
+    await settle()
+    assert (await two.ask()).body == b"2" and two.stats.renewals == 1 and len(one.origin) == 2
+
+
+@running
 async def test_unsafe_method_at_one_edge_holds_for_the_other():
     one, two = edges(Says(), Says(200, b"", {}), Says(body=b"new"))
     await one.ask()

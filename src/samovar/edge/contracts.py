@@ -130,6 +130,9 @@ class Vault(Protocol):
     def seen(self, fence: Any) -> Variants | None:
         """What lay under the key when the fence was had, where that may be newer than what was found before; or None."""
 
+    def drop_near(self, key: bytes) -> None:
+        """Something newer than what `peek` may say was found under the key: let go of the latter, if it lags."""
+
     def release(self, fence: Any) -> None:
         """End a fence without a change. One that is ended already is left alone."""
 

@@ -89,6 +89,7 @@ class Fetcher:
                     got, fence = await self._stored_since(verdict, fence)
                     flight.fence = fence
                     if got is not None:
+                        self.vault.drop_near(verdict.key)
                         return got
             got, wrong = await self._ask(request, verdict, inform, waits)
             try:

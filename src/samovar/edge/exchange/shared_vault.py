@@ -163,6 +163,11 @@ class ClusterVault:
         """What lay there when the right was had."""
         return fence.before
 
+    def drop_near(self, key: bytes) -> None:
+        """What the near cache has may be older, and would be served, and renewed, for as long as it keeps it."""
+        if self._near is not None:
+            self._near.delete(key)
+
     def release(self, fence: Fence) -> None:
         """Give the right back, in a task: nobody needs to wait for it."""
         held, fence.held = fence.held, False

@@ -156,6 +156,9 @@ class CacheVault:
     def seen(self, fence: Fence) -> None:
         """Nothing: between looking and asking nobody can come."""
 
+    def drop_near(self, key: bytes) -> None:
+        """Nothing: all there is is at hand."""
+
     def release(self, fence: Fence) -> None:
         """Nothing: a place that nobody holds is gone."""
 
