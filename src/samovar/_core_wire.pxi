@@ -90,7 +90,7 @@ def plain_bodies(list payloads not None, bytes mark not None, Py_ssize_t head, b
         payload, body = payloads[at], None
         if is_any and type(payload) is bytes:
             begin, length = <const unsigned char *>PyBytes_AS_STRING(payload), PyBytes_GET_SIZE(payload) - head
-            if length > SV_ENVELOPE_HEAD and memcmp(begin, PyBytes_AS_STRING(mark), <size_t>len(mark)) == 0:
+            if length > <Py_ssize_t>SV_ENVELOPE_HEAD and memcmp(begin, PyBytes_AS_STRING(mark), <size_t>len(mark)) == 0:
                 expected.name = PyUnicode_AsUTF8AndSize(names[at], &size)
                 expected.name_length = <size_t>size
                 if sv_envelope_is_plain(begin + head, <size_t>length, &expected):

@@ -77,6 +77,14 @@ def test_longest_line_and_the_line_that_may_still_end_are_taken():
         assert len(got) == (ending == b"\r\n")
 
 
+@pytest.mark.parametrize("most", [2**30, 2**63, 2**64, 10**30])
+def test_limit_on_bodies_may_be_any_number(most):
+    parser, got = Parser(most), []
+    parser.feed(b"VA 2 f1\r\nab\r\n")
+    parser.drain(got, 1)
+    assert got == [(b"VA", [b"f1"], b"ab")]
+
+
 @pytest.mark.parametrize("buffer", [bytes, bytearray])
 def test_where_it_stopped_and_how_much_must_come(buffer):
     stream = buffer(b"..HD\r\nVA 100 c1\r\nabc")

@@ -29,7 +29,7 @@ class Parser:
 
     def __init__(self, most: int = LARGEST_BODY) -> None:
         """most: larger bodies read as "?", and are dropped as they come."""
-        self._most, self._cut = most, 0
+        self._most, self._cut = min(most, LARGEST_BODY), 0
         self._buffer: bytes | bytearray = b""
         self._at = 0
         self._needed = 0  # so much must be there before it is worth a look
