@@ -184,6 +184,33 @@ def test_node_needs_no_more_rights_than_the_documents_say(tls_redis):  # noqa: F
     assert " ".join(RIGHTS) in (TESTS.parent / "docs" / "cluster.md").read_text().replace("\n", " ")
 
 
+@pytest.fixture
+def barred():
+    """A Redis and the words for a client that no connection of is let in."""
+    server = RedisServer()
+    with redis.Redis(port=server.port) as plain:
+        plain.execute_command("ACL", "SETUSER", "barred", "on", ">secret", "~*", "+@all", "-select")
+    yield {"port": server.port, "username": "barred", "password": "secret", "db": 1}
+    server.end()
+
+
+def test_client_that_is_refused_before_it_can_ask_is_a_fault_of_each_command(barred):
+    node = RedisNode(redis.Redis(**barred), name="n")
+    for is_many in (False, True):  # one command for several keys, or, as in a Redis Cluster, one for each
+        node._line.is_many = is_many
+        status, fault = run(node.read(["a", "b", "c"]))
+        assert status is UNAVAILABLE and "select" in fault.text
+        status, answers = run(node.lease_many(["a", "b"], LONG))
+        assert [answer[0] for answer in answers] == [UNAVAILABLE] * 2
+
+    async def story():
+        async with redis.asyncio.Redis(**barred) as aclient:
+            status, answers = await arun(RedisNode(aclient, name="n").lease_many(["a", "b"], LONG))
+            assert [answer[0] for answer in answers] == [UNAVAILABLE] * 2
+
+    asyncio.run(story())
+
+
 def test_right_that_is_missing_is_a_fault_that_says_so(tls_redis):  # noqa: F811
     trusting = ssl.create_default_context(cafile=tls_redis.certificate)
     tls_redis.do("ACL", "SETUSER", "reader", "on", ">secret", "~samovar:*", "&*", *RIGHTS, "-eval", "-evalsha")

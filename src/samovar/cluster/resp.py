@@ -196,8 +196,9 @@ class ClientLine:
                 for command in commands:
                     pipeline.execute_command(*command, **_raw(command))
                 return self._plain(pipeline.execute(raise_on_error=False))
-        except self._caught as error:
-            return self._told(error)
+        except self._caught as error:  # of all that was asked
+            told = self._told(error)
+            return told if type(told) is Fault else told * len(commands)
 
     async def _aperform(self, commands: Sequence[Command]) -> Any:
         if self._aclient is None:
@@ -211,8 +212,9 @@ class ClientLine:
                 for command in commands:
                     pipeline.execute_command(*command, **_raw(command))
                 return self._plain(await pipeline.execute(raise_on_error=False))
-        except self._caught as error:
-            return self._told(error)
+        except self._caught as error:  # of all that was asked
+            told = self._told(error)
+            return told if type(told) is Fault else told * len(commands)
 
     def _everywhere(self, client: Any) -> dict[str, Any]:
         return {"target_nodes": client.get_primaries()} if self.is_many else {}
@@ -226,7 +228,7 @@ class ClientLine:
         return told if type(told) is Fault else told[0]
 
     def _told(self, error: Exception) -> Any:
-        """Replies with one refusal, or the Fault, that an exception of the client's stands for."""
+        """The Fault, or the refusal as the only reply, that an exception of the client's stands for."""
         known = self._errors
         if isinstance(error, known.AuthenticationError):
             return Fault("auth", "the engine refused the password or the user")
