@@ -142,7 +142,7 @@ async def test_what_another_edge_renewed_takes_the_place_of_what_the_near_cache_
     await one.ask()
     await until(lambda: one.stats.stored == 2)
     assert (await two.ask()).body == b"1"  # renewed in the background, for which nobody needs to be asked
-    await settle()
+    await until(lambda: two.vault.peek(b"http://h/") is None)
     assert (await two.ask()).body == b"2" and two.stats.renewals == 1 and len(one.origin) == 2
 
 
