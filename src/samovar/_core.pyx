@@ -546,9 +546,10 @@ cdef class RingTable:
         cdef sv_column column
         cdef int64_t count
         cdef size_t many = len(keys), at
-        cdef sv_span *spans = <sv_span *>room_for(many, sizeof(sv_span))
+        cdef sv_span *spans
         cdef Py_ssize_t size
         self.need_nodes()
+        spans = <sv_span *>room_for(many, sizeof(sv_span))
         try:
             for at in range(many):
                 key = <object>PyTuple_GET_ITEM(keys, <Py_ssize_t>at)

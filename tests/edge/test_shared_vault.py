@@ -147,6 +147,20 @@ async def test_what_another_edge_renewed_takes_the_place_of_what_the_near_cache_
 
 
 @running
+async def test_near_cache_takes_what_was_found_behind_it():
+    one, two = edges(*(Says(body=b"%d" % number, headers={**TAGGED, "cache-control": "max-age=10"}) for number in (1, 2, 3)),
+                     near=True)
+    for _ in range(2):
+        assert (await one.ask()).body == (await two.ask()).body == b"1"
+    one.clock.advance(11)
+    assert (await one.ask()).body == b"2"
+    await until(lambda: one.stats.stored == 2)
+    for _ in range(2):
+        assert (await two.ask()).body == b"2"
+    assert two.vault.peek(b"http://h/") is not None and two.vault.peek(b"http://h/").only.body == b"2"
+
+
+@running
 async def test_unsafe_method_at_one_edge_holds_for_the_other():
     one, two = edges(Says(), Says(200, b"", {}), Says(body=b"new"))
     await one.ask()

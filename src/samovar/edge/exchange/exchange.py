@@ -159,6 +159,8 @@ class Exchange(Short):
                 anew = True  # a near cache may lag behind: others may have stored what this one lacks
                 continue
             if _ends(action):
+                if anew and key is not None:
+                    self.vault.drop_near(key)  # it lacked what is there, and would be looked behind each time
                 self._count(verdict, has_waited)
                 if action is Action.SERVE_AND_REVALIDATE:
                     self._renew(request, verdict, crowd)
