@@ -2,6 +2,7 @@
 
 import asyncio
 import contextvars
+import inspect
 import itertools
 import threading
 
@@ -174,6 +175,46 @@ def test_threads_leave_when_idle_and_survive_what_a_job_raises(caplog):
     until(lambda: len(bench) == 0)
     assert "ZeroDivisionError" in caplog.text
     assert len(THREADS) <= THREADS.limit
+
+
+@pytest.mark.parametrize("moment", ["while it runs", "as it comes", "for ever"])
+def test_coroutine_that_a_factory_made_in_a_thread_for_who_has_left_is_closed(core, monkeypatch, moment):
+    """Python would say of it that it was never awaited, and nobody but us could have."""
+    bench, gate, made = Threads(1, idle_s=0.01), Gate(), []
+    monkeypatch.setattr(loading, "THREADS", bench)
+
+    async def load():
+        pytest.fail("somebody began it")
+
+    def factory():
+        gate.entered.set()
+        wait_for(gate.go)
+        made.append(load())
+        return made[0]
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        task = asyncio.ensure_future(loading.aget_or_set(core, "a", lambda: factory()))
+        await asyncio.to_thread(wait_for, gate.entered)
+        if moment == "as it comes":  # it is set and the task is woken, and cancelled before it runs
+            tell = loop.call_soon_threadsafe
+            loop.call_soon_threadsafe = lambda deliver, *what: tell(lambda: (deliver(*what), task.cancel()))
+        else:
+            task.cancel()
+        if moment == "for ever":  # nor does its loop live that long
+            return
+        gate.go.set()
+        await asyncio.wait([task])
+        assert task.cancelled()
+        while not is_closed():  # by this loop
+            await asyncio.sleep(0.0005)
+
+    def is_closed():
+        return made and inspect.getcoroutinestate(made[0]) == inspect.CORO_CLOSED
+
+    run_async(main())
+    gate.go.set()
+    until(is_closed)
 
 
 def test_load_in_the_background_holds_up_no_exit():

@@ -10,6 +10,7 @@ The threads are daemons: an interpreter that shuts down waits for no refresh.
 
 import asyncio
 import contextvars
+import inspect
 import logging
 import os
 import queue
@@ -114,6 +115,8 @@ class Threads:
         def deliver(result: Any, error: BaseException | None) -> None:
             if not future.done():
                 future.set_result((result, error))
+            else:
+                _unwanted(result)
 
         def job() -> None:
             if over:  # not the future itself: it is its loop's alone
@@ -126,11 +129,15 @@ class Threads:
             try:
                 loop.call_soon_threadsafe(deliver, result, error)
             except RuntimeError:  # that loop is closed: nobody waits there any more
-                pass
+                _unwanted(result)
 
         self.start(job, force=force, queued=True)
         try:
             result, error = await future
+        except BaseException:
+            if future.done() and not future.cancelled():  # it came, and so did the end of who waited for it
+                _unwanted(future.result()[0])
+            raise
         finally:
             over = True
         if error is not None:
@@ -187,6 +194,12 @@ class Tasks:
         """Tasks of a loop that was closed never end."""
         for loop in [loop for loop in self._kept if loop.is_closed()]:
             self._unwatched -= self._kept.pop(loop)
+
+
+def _unwanted(result: Any) -> None:
+    """Nobody takes what a function returned: a coroutine is closed, or Python would say that it was never awaited."""
+    if inspect.iscoroutine(result):
+        result.close()
 
 
 def tell(error: BaseException) -> None:
