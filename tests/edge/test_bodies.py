@@ -60,7 +60,7 @@ def test_body_too_large_for_memory_goes_through_a_file(tmp_path, declared):
         del hit, clients
         gc.collect()
         wait_until(lambda: descriptors(tmp_path) == 0)
-        assert world.exchange._space.room.used == 0
+        wait_until(lambda: world.exchange._space.room.used == 0)  # given back by who closed it, maybe another thread
 
     run_async(test())
 

@@ -424,9 +424,9 @@ def test_shield_is_asked_in_place_of_the_origin_which_is_asked_only_when_the_shi
                 assert fields["cache-status"].count("samovar;") == 2
                 assert shield.origin.heads[0].count(b"via: ") == 2
                 shield.server.close()
-                await shield.server.wait_closed()
                 for connection in list(shield.state.connections):
                     connection.transport.abort()
+                await shield.server.wait_closed()
                 assert (await edge.ask(get("/2")))[2] == b"from the origin"
 
     run(running())

@@ -44,7 +44,7 @@ def test_system_holds_little_for_a_client_that_does_not_read():
     proxied(test)
 
 
-@pytest.mark.parametrize("words", [{"upstream": UpstreamLimits(first_byte_s=0.4)}, {"exchange": {"head": 0.4}}],
+@pytest.mark.parametrize("words", [{"upstream": UpstreamLimits(first_byte_s=0.8)}, {"exchange": {"head": 0.8}}],
                          ids=["first_byte_s", "head"])
 def test_time_that_a_client_takes_to_send_is_not_the_origins(words):
     async def origin(reader, writer, number, head):
@@ -56,7 +56,7 @@ def test_time_that_a_client_takes_to_send_is_not_the_origins(words):
         await within(proxy.origin.changed.wait())
         loop = asyncio.get_running_loop()
         for byte in b"body":
-            until = loop.time() + 0.15
+            until = loop.time() + 0.25
             while loop.time() < until:
                 await asyncio.sleep(0.0009)
             client.writer.write(bytes([byte]))
