@@ -174,14 +174,17 @@ class Bus:
             self._start(f"tell {carrier.name}", lambda: self._catch_up(carrier))
             carrier.bell.set()
 
+    def _owed_first(self, carrier: Carrier) -> bytes | None:
+        with self._lock:  # `_owe` may be clearing them away
+            return carrier.owed[0] if carrier.owed else None
+
     def _catch_up(self, carrier: Carrier) -> None:
         """Say what is owed to one node, as often as it takes."""
         rest = FIRST_REST_S
         while not self._over:
             carrier.bell.wait()
             carrier.bell.clear()
-            while carrier.owed and not self._over:
-                payload = carrier.owed[0]
+            while (payload := self._owed_first(carrier)) is not None and not self._over:
                 if not self._say(carrier, self.channel, payload):
                     self._end.wait(rest)
                     rest = min(2 * rest, LAST_REST_S)
