@@ -246,11 +246,12 @@ def test_near_cache_moves_to_the_other_node_of_the_bus_and_serves_nothing_stale(
             server.start(server.port) if fault == "SIGKILL" else server.process.send_signal(signal.SIGCONT)
             until(lambda name=name: write() or writer.stats().nodes[name][0] == "up"
                   and not any(carrier.owed for carrier in writer._bus.carriers))
+        until(lambda: write() or truth[0] > 20)  # a busy machine may have seen fewer
     finally:
         late.over.set()
         for reader in readers:
             reader.join(LIMIT)
-    assert not wrong and truth[0] > 20
+    assert not wrong
 
 
 def test_notice_missed_while_the_bus_was_away_leaves_nothing_stale(own_redis, proxied, clusters):

@@ -408,7 +408,7 @@ def test_bus_moves_to_its_other_node_and_everything_told_meanwhile_is_heard():
             until(lambda: not any(carrier.owed for carrier in one._bus.carriers))
 
 
-def test_process_that_hears_the_other_node_is_told_too():
+def test_process_that_hears_the_other_node_is_told_too(patient_bus):
     """One cannot listen on the first node, which is well: it misses nothing on the second."""
     first, second = Hung("a"), LocalNode("b")
     alias = Hung("a")
@@ -426,7 +426,7 @@ def test_process_that_hears_the_other_node_is_told_too():
 # ------------------------------------------------------------------ two clusters, one local node
 
 @pytest.fixture
-def pair():
+def pair(patient_bus):
     node = LocalNode()
     with Cluster([node], near=Cache(100)) as one, Cluster([node], near=Cache(100)) as other:
         one.get("x"), other.get("x")

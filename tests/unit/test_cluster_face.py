@@ -171,7 +171,7 @@ def test_timeout_of_the_factory_s_own_is_the_factory_s(shop):  # noqa: F811
 # ------------------------------------------------------------------ batches through the near cache
 
 @pytest.fixture
-def pair(shop):  # noqa: F811
+def pair(shop, patient_bus):  # noqa: F811
     """Two clusters with near caches that hear each other at once: no thread is between them."""
     nodes, made = shop.nodes, []
     for _ in range(2):

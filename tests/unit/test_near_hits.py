@@ -13,7 +13,7 @@ from support import LIMIT, until
 
 
 @pytest.fixture
-def cluster():
+def cluster(patient_bus):
     with Cluster([LocalNode()], near=Cache(100)) as made:
         made.get("x")
         until(lambda: made.stats().hears)
