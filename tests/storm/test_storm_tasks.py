@@ -126,8 +126,10 @@ def test_work_is_cancelled_when_nobody_waits_any_more():
 def test_single_caller_that_is_cancelled_cancels_its_work():
     async def main():
         gate, f = gated()
+        caller = asyncio.ensure_future(f(1))
+        await entered(gate)
         with pytest.raises(asyncio.TimeoutError):
-            await asyncio.wait_for(f(1), 0.01)
+            await asyncio.wait_for(caller, 0.01)
         await settle(100)
         assert gate.cancelled == 1
         assert check(f)

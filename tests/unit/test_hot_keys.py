@@ -8,6 +8,7 @@ import pytest
 from samovar import Freshness
 from samovar.cluster import AsyncCluster, Cluster, HotKeys, LocalNode
 from samovar.cluster.hot import Heat
+from support import LIMIT
 
 
 class Counting(LocalNode):
@@ -215,6 +216,8 @@ def test_copy_on_a_node_that_is_down_is_not_missed(pair):
     one, _ = pair
     spread = one.stats().spread
     name = one._tier.owners(one._tier.wire("hot"))[1]
+    one._prober.stop()  # which takes it in again at once
+    one._prober._thread.join(LIMIT)
     one._tier.missed(name)
     assert not one._tier.is_up(name)
     assert reads(one) == {1}
