@@ -350,12 +350,13 @@ def test_child_of_a_fork_looks_after_its_own_nodes(redises):
     reads, writes = os.pipe()
     child = os.fork()
     if child == 0:
+        signal.alarm(150)  # one that hangs ends, and has said nothing
         try:
             got = cluster.get("k") == 1 and cluster._prober._thread.is_alive()
             os.write(writes, b"yes" if got else b"no")
         finally:
             os._exit(0)
     os.close(writes)
-    assert os.read(reads, 10) == b"yes"
+    assert os.read(reads, 10) == b"yes", "it may have hung"
     os.waitpid(child, 0)
     os.close(reads)

@@ -175,7 +175,7 @@ faulthandler.register(signal.SIGALRM, chain=True)
 def in_child(act):
     pid = os.fork()
     if pid == 0:
-        signal.alarm(60)
+        signal.alarm(150)
         code = 1
         try:
             act()

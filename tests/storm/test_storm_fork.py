@@ -21,7 +21,7 @@ def in_child(act):
     '''Fork; the child runs `act` under an alarm and exits 0 when it held.'''
     pid = os.fork()
     if pid == 0:
-        signal.alarm(60)
+        signal.alarm(150)
         code = 1
         try:
             act()
@@ -131,7 +131,7 @@ def memo(x):
         until(lambda: memo.cache_stats().coalesced >= 3)
         pids.append(os.fork())
         if pids[-1] == 0:
-            signal.alarm(60)
+            signal.alarm(150)
             # the waiters' stacks are gone here: new threads take their place in memory
             for _ in range(4):
                 together(*[lambda: [memo(n) for n in range(100, 130)]] * 6)
@@ -240,7 +240,7 @@ async def memo(x):
     return [x]
 
 async def ask():
-    return await asyncio.wait_for(memo(1), 15)
+    return await asyncio.wait_for(memo(1), 120)
 
 leader = Crew(lambda: asyncio.run(ask()))
 wait_for(entered)

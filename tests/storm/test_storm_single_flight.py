@@ -178,7 +178,7 @@ from support import Crew, together, until, wait_for
 def in_child(act):
     pid = os.fork()
     if pid == 0:
-        signal.alarm(60)
+        signal.alarm(150)
         code = 1
         try:
             act()

@@ -10,7 +10,7 @@ from samovar.cluster.hearing import AWAY, BEAT_S, LISTENING, SILENT_S, STANDS, H
 from samovar.cluster.near import Near
 from samovar.cluster.node import UNAVAILABLE, Fault
 from samovar.cluster.requests import ALL
-from support import until
+from support import LIMIT, until
 
 ME, OTHER = b"m" * 16, b"o" * 16
 
@@ -310,7 +310,7 @@ def test_what_cannot_be_told_is_told_later():
     drain(bus, bus.tell(lambda name: False, keys=["tea"]))
     until(lambda: bus.untold == 1)
     node.is_deaf = False
-    assert notices.read(heard.get(20).payload) == (bus.sender, notices.KEYS, ["tea"])
+    assert notices.read(heard.get(LIMIT).payload) == (bus.sender, notices.KEYS, ["tea"])
     bus.stop()
 
 
@@ -322,7 +322,7 @@ def test_too_much_that_cannot_be_told_becomes_everything():
     for key in range(MOST_OWED + 1):
         drain(bus, bus.tell(lambda name: False, keys=[key]))
     node.is_deaf = False
-    until(lambda: notices.read(heard.get(20).payload).kind == notices.ALL)
+    until(lambda: notices.read(heard.get(LIMIT).payload).kind == notices.ALL)
     bus.stop()
 
 

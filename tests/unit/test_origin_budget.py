@@ -10,7 +10,7 @@ import threading
 import pytest
 
 from samovar import BudgetStats, ManualClock, OriginBudget, OriginBusy
-from support import Crew, run_async, together, until
+from support import LIMIT, Crew, run_async, together, until
 
 
 def whole(budget):
@@ -370,7 +370,7 @@ def test_task_whose_loop_stood_still_on_its_turn_asks_again():
     other.leave()
     task.get_loop().call_soon(lambda: None)
     try:
-        loop.run_until_complete(asyncio.wait_for(go_on(), 20)).leave()
+        loop.run_until_complete(asyncio.wait_for(go_on(), LIMIT)).leave()
     finally:
         loop.close()
     assert whole(budget)
