@@ -1,5 +1,8 @@
 """The bus without an engine: when it counts as heard, what is said and read, and what the near cache does then."""
 
+import threading
+from collections import deque
+
 import pytest
 
 from samovar import Cache, ManualClock
@@ -10,7 +13,7 @@ from samovar.cluster.hearing import AWAY, BEAT_S, LISTENING, SILENT_S, STANDS, H
 from samovar.cluster.near import Near
 from samovar.cluster.node import UNAVAILABLE, Fault
 from samovar.cluster.requests import ALL
-from support import LIMIT, until
+from support import LIMIT, until, wait_for
 
 ME, OTHER = b"m" * 16, b"o" * 16
 
@@ -322,6 +325,40 @@ def test_too_much_that_cannot_be_told_becomes_everything():
     for key in range(MOST_OWED + 1):
         drain(bus, bus.tell(lambda name: False, keys=[key]))
     node.is_deaf = False
+    until(lambda: notices.read(heard.get(LIMIT).payload).kind == notices.ALL)
+    bus.stop()
+
+
+def test_thread_that_tells_outlives_that_what_it_was_about_to_tell_is_cleared_away(monkeypatch):
+    """1 it sees that something is owed, 2 somebody who owes too much clears that away, 3 it takes what is owed first."""
+    looked, cleared, written = threading.Event(), threading.Event(), notices.written
+
+    class Owed(deque):
+        def __len__(self):
+            count = super().__len__()
+            if count and threading.current_thread() is not threading.main_thread():
+                looked.set()
+                cleared.wait(0.2)  # which does not come, where the other has to wait for this one
+            return count
+
+    def slowly(*args, **what):
+        if "epochs" in what:
+            cleared.set()
+            bus._threads["tell local"].join(0.2)
+        return written(*args, **what)
+
+    node = Deaf()
+    bus = Bus([(node, "local", True)], "c", None)
+    bus.carriers[0].owed = Owed()
+    heard = node.subscribe(["c"])
+    heard.open()
+    drain(bus, bus.tell(lambda name: False, keys=["tea"]))
+    wait_for(looked)
+    monkeypatch.setattr("samovar.cluster.bus.MOST_OWED", 1)
+    monkeypatch.setattr(notices, "written", slowly)
+    drain(bus, bus.tell(lambda name: False, keys=["milk"]))
+    node.is_deaf = False
+    assert bus._threads["tell local"].is_alive()
     until(lambda: notices.read(heard.get(LIMIT).payload).kind == notices.ALL)
     bus.stop()
 
