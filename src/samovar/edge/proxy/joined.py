@@ -35,9 +35,15 @@ class Joined:
         self._server: asyncio.Server | None = None
 
     async def start(self) -> None:
-        """Listen."""
-        _forget(self._place)
-        self._server = await asyncio.start_unix_server(self._told, self._place, limit=_LONGEST)
+        """Listen.
+
+        The others find the socket when somebody listens on it, and no sooner: one that refuses is taken for a dead worker's
+        and removed, and this worker would never hear of a purge again.
+        """
+        unready = self._place.with_suffix(".new")
+        _forget(unready)
+        self._server = await asyncio.start_unix_server(self._told, unready, limit=_LONGEST)
+        os.replace(unready, self._place)
 
     async def stop(self) -> None:
         """Listen no more."""
