@@ -243,7 +243,7 @@ def test_task_that_looks_after_nodes_goes_on_when_one_of_them_raised(clock, capl
             while cluster.stats().nodes["a"][0] != "up":
                 clock.advance(0.1)
                 cluster._prober.wake()
-                await asyncio.sleep(0.001)
+                await asyncio.sleep(0.0009)
             assert cluster._prober._thread is None and node.mistakes == 0 and await cluster.get(key) == "stored"
 
     run_async(test())
