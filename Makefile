@@ -77,9 +77,9 @@ refleaks: ## every test again and again on a debug Python, counting references (
 	PYTHONPATH=tests $(MAKE) --no-print-directory check PYTHON=$(PYTHON_DEBUG) PLUGIN='-p refleaks -m "not slow"'
 
 check: $(VENV)/.built ## the tests about samovar's own code, without those about the files around it
-	$(PYTEST) -n $(JOBS) $(if $(BETWEEN),tests/leaks $(SANITIZED),$(CODE)) $(ARGS)
+	$(PYTEST) -n $(JOBS) $(CODE) $(ARGS)
 
-matrix: ## `make check` on every Python found here; but for the newest, what reaches our C
+matrix: ## `make check` on every Python found here
 	@.ci/matrix $(MAKE) --no-print-directory check
 
 package: $(VENV)/.package ## sdist, wheel from the sdist, their checks, and each way to install
