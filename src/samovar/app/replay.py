@@ -76,7 +76,8 @@ def replay(
     same requests always give the same result.
 
     keys: one 64-bit integer per request: a NumPy array (int64 or uint64), an `array.array("Q")`, or another contiguous
-        one-dimensional buffer of such integers. Other keys: hash them first.
+        one-dimensional buffer of such integers. Other keys: hash them first. A rule that remembers what it evicted takes
+        2**64 - 2 and 2**64 - 1 for one key there.
     maxsize: the most entries, at least 1; or several sizes, for a curve: then one result for each, in a tuple.
     eviction: "adaptive", "lru", "fifo", "sieve", "s3fifo", "tinylfu" or "gdsf".
     weights: what each request's entry weighs, a buffer of uint32 as long as `keys` (0 counts as 1). `maxsize` is then
